@@ -1,11 +1,13 @@
 """Worker: every queue, kind of job and schedule, and the process `florin worker`."""
 
 import sys
+from functools import partial
 
 from florin.cards.jobs import expiry, retention
 from florin.cards.jobs.batch_change import BatchChanger
 from florin.cards.jobs.bulk_issue import BulkIssuer
 from florin.cards.jobs.import_cards import CardImporter
+from florin.cards.page_facts import open_voucher
 from florin.deliveries import account_mails, reminders, schedule
 from florin.deliveries.sending import DeliverySender
 from florin.identity import audit_seals, jobs
@@ -45,7 +47,9 @@ class WorkerServices:
         self.imports = CardImporter(database, settings.key_ring("code_pepper"), sealer)
         self.sealer = sealer
         self.email_tokens = EmailTokens(sealer=sealer, peppers=())
-        self.deliveries = DeliverySender(settings, sealer)
+        peppers = settings.key_ring("code_pepper")
+        vouchers = partial(open_voucher, database, self.selling.links, peppers)
+        self.deliveries = DeliverySender(settings, sealer, vouchers)
         self.batches = BatchChanger(database)
         allowed = AddressRules.of(settings.env, settings.webhook_allow)
         self.webhooks = WebhookSender(database, sealer, allowed)

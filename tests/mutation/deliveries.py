@@ -53,6 +53,15 @@ DELIVERIES = (
     _("the page of an order takes any number", "src/florin/web/customer/order_changes.py",
       "usable = await read_local_phone(db, merchant, typed) is not None", "usable = True",
       "tests/web/test_sms_pages.py::test_the_buyer_corrects_the_number_of_a_gift"),
+    _("each mail has the code", SENDING,
+      'if row["kind"] == "gift" and facts.code_in_mail:', 'if row["kind"] == "gift":',
+      "tests/deliveries/test_code_in_mail.py::test_the_mail_has_the_code_and_its_voucher"),
+    _("a mail without the code that it promises is sent", SENDING,
+      "            if found is None:\n                raise MessageNotSent",
+      "            if found is None:\n                found = (Voucher(merchant='', locale='en',"
+      " amount='', last_day=None, name=None, message=None, code='', barcode='0', pin=None), 'a4')"
+      "\n            if False:\n                raise MessageNotSent",
+      "tests/deliveries/test_code_in_mail.py::test_no_mail_has_a_code_that_was_replaced"),
     _("a repetition is not counted", SENDING,
       "d.repeated + (d.state = 'sending')::integer", "d.repeated",
       f"{_MAILS}::test_a_killed_worker_repeats_under_the_same_message_id"),

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from florin.cards import codes
 from florin.deliveries.card_links import CardLinks
-from florin.deliveries.channels.pdf import Voucher
-from florin.deliveries.look import MerchantLook
+from florin.deliveries.channels.pdf import Paper, Voucher, usual_paper
+from florin.deliveries.look import MerchantLook, read_look
 from florin.kit.amounts import format_amount, format_last_day
 from florin.kit.postgres.database import Database
 
@@ -129,6 +129,17 @@ def voucher_of(
         pin=facts.pin,
         look=look,
     )
+
+
+async def open_voucher(
+    database: Database, links: CardLinks, peppers: Sequence[str], token: str
+) -> tuple[Voucher, Paper] | None:
+    """The voucher of a token's card, and the usual paper of its country; None as in voucher_of."""
+    facts = await open_card_page(database, links, peppers, token)
+    if facts is None:
+        return None
+    voucher = voucher_of(facts, await read_look(database, facts.merchant_id))
+    return None if voucher is None else (voucher, usual_paper(facts.country))
 
 
 def _is_current(peppers: Sequence[str], merchant: UUID, secret: str, code_hash: bytes) -> bool:

@@ -1,13 +1,15 @@
 """Composing: the content of each kind of message, from the rows that it is about."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from florin.deliveries.content import CardTile, MessageContent
+from florin.deliveries.channels.pdf import Voucher
+from florin.deliveries.content import Attachment, CardTile, MessageContent
 from florin.deliveries.delivery import CAUSE_OF_ACCOUNT
 from florin.deliveries.look import HOUSE, MerchantLook, read_look
 from florin.deliveries.payment_mails import compose_payment_mail, read_notice
@@ -22,12 +24,13 @@ select m.name as merchant_name, m.timezone, b.role, a.state::text as card_state,
   (select s.reason from florin.suppression s
     where s.merchant = m.id and s.address = $6) as suppressed,
   t.used_at is not null or t.expires_at <= clock_timestamp() as token_over,
-  o.id as orders, o.token_sealed as order_token
+  o.id as orders, o.token_sealed as order_token, p.code_in_mail
 from florin.merchant m
 left join florin.orders o on o.merchant = m.id and o.id = $5
 left join florin.email_token t on t.merchant = m.id and t.id = $4
 left join florin.member b on b.merchant = m.id and b.id = $3
 left join florin.account a on a.merchant = m.id and a.id = $2
+left join florin.program p on p.merchant = m.id and p.id = a.program
 left join florin.card c on c.merchant = m.id and c.id = $2
 where m.id = $1
 """
@@ -58,6 +61,7 @@ class MessageFacts(msgspec.Struct, kw_only=True, frozen=True):
     orders: UUID | None
     order_token: bytes | None  # sealed, as the order has it
     suppressed: str | None  # why its address gets no gifts and reminders
+    code_in_mail: bool | None  # whether a gift has the code itself
     look: MerchantLook = HOUSE
 
     def obstacle(self, kind: str) -> str | None:
@@ -88,11 +92,20 @@ async def find_message_facts(tx: Tx, merchant: UUID, row: Row) -> MessageFacts:
 
 
 def compose_message(
-    row: Row, facts: MessageFacts, *, public_url: str, secret: str | None
+    row: Row,
+    facts: MessageFacts,
+    *,
+    public_url: str,
+    secret: str | None,
+    voucher: Voucher | None = None,
+    printed: bytes | None = None,
 ) -> MessageContent:
-    """Compose the message of a delivery. `secret`: its token."""
+    """Compose the message of a delivery. `secret`: its token; `voucher`: the card with its code, if
+    a gift has them; `printed`: the same as a PDF.
+    """
     if row["kind"] == "gift":
-        return _gift(row, facts, f"{public_url}/c/{secret}")
+        gift = _gift(row, facts, f"{public_url}/c/{secret}")
+        return gift if voucher is None else _with_code(gift, voucher, printed)
     if row["kind"] == "reminder":
         return _reminder(row, facts)
     notice = read_notice(row)
@@ -145,6 +158,19 @@ def _gift(row: Row, facts: MessageFacts, url: str) -> MessageContent:
         footer=text_of(locale, "gift.footer", merchant=merchant),
         look=facts.look,
     )
+
+
+def _with_code(gift: MessageContent, voucher: Voucher, printed: bytes | None) -> MessageContent:
+    locale = gift.locale
+    code = [text_of(locale, "gift.code"), voucher.code]
+    if voucher.pin is not None:
+        code.append(text_of(locale, "voucher.pin", pin=voucher.pin))
+    paragraphs = [text_of(locale, "gift.keep")]
+    attachment = None
+    if printed is not None:
+        paragraphs.append(text_of(locale, "gift.attached"))
+        attachment = Attachment(name="voucher.pdf", content=printed)
+    return replace(gift, code=tuple(code), paragraphs=tuple(paragraphs), attachment=attachment)
 
 
 def _reminder(row: Row, facts: MessageFacts) -> MessageContent:

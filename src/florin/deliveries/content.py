@@ -11,6 +11,14 @@ LOGO_ID = "logo@florin"  # Content-ID (RFC 2392)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A PDF that goes with a message."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CardTile:
     """The picture of a card: an amount, the kind of card and its last day, as text."""
 
@@ -33,9 +41,11 @@ class MessageContent:
     heading: str
     tile: CardTile | None = None
     quote: str | None = None
+    code: tuple[str, ...] = ()  # what it is, the code, and the PIN if there is one
     button: tuple[str, str] | None = None
     paragraphs: tuple[str, ...] = ()
     footer: str
+    attachment: Attachment | None = None
     look: MerchantLook = HOUSE
 
 

@@ -6,11 +6,14 @@ it again under the same Message-ID, by which servers and readers recognise it, a
 `repeated`. No delivery is lost, and no worker that lost its lease records anything.
 """
 
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from florin.deliveries.channels.email import Envelope, MessageNotSent, SmtpSender
+from florin.deliveries.channels.pdf import Paper, PdfNotInstalled, Voucher, render_voucher
 from florin.deliveries.channels.sms import TextMessage, TwilioSender
 from florin.deliveries.composing import (
     MessageFacts,
@@ -34,8 +37,11 @@ _SUPPRESSED = (
     "the address is suppressed, since an earlier message {}: correct the address, or lift the"
     " suppression"
 )
+_CODE_REPLACED = "its mail has the code, which was replaced meanwhile: send it again"
 _SUPPRESSIBLE = ("gift", "reminder")
 _ACCOUNT_MAILS = ("invitation", "password_reset", "email_verification")
+# Reads the card of a link with its code, by the token; None if the code was replaced.
+VoucherReader = Callable[[str], Awaitable[tuple[Voucher, Paper] | None]]
 _log = logging.get_logger()
 for _channel in ("email", "sms"):
     for _state in ("sent", "due", "sending", "bounced", "failed", "cancelled"):
@@ -75,9 +81,10 @@ class _Ended:
 class DeliverySender:
     """Sends deliveries by e-mail and SMS."""
 
-    def __init__(self, settings: Settings, sealer: Sealer) -> None:
+    def __init__(self, settings: Settings, sealer: Sealer, vouchers: VoucherReader) -> None:
         self._settings = settings
         self._sealer = sealer
+        self._vouchers = vouchers
         self._smtp = SmtpSender(settings)
         self._twilio = TwilioSender(settings)
 
@@ -133,14 +140,28 @@ class DeliverySender:
             if row["channel"] == "sms":
                 await self._send_text(row, facts, public_url, secret)
             else:
-                content = compose_message(row, facts, public_url=public_url, secret=secret)
-                message_id = f"{ids.show_id('dlv', row['id'])}.{row['generation']}"
-                await self._smtp.send(
-                    content, Envelope(recipient=row["address"], message_id=message_id)
-                )
+                await self._send_mail(row, facts, public_url, secret)
         except MessageNotSent as failure:
             return _after_failure(row["attempts"], failure)
         return _Ended("sent")
+
+    async def _send_mail(
+        self, row: Row, facts: MessageFacts, public_url: str, secret: str | None
+    ) -> None:
+        """Raises MessageNotSent."""
+        voucher = printed = None
+        if row["kind"] == "gift" and facts.code_in_mail:
+            found = None if secret is None else await self._vouchers(secret)
+            if found is None:
+                raise MessageNotSent(_CODE_REPLACED, again=False)
+            voucher, paper = found
+            with suppress(PdfNotInstalled):  # the mail has the code all the same
+                printed = await render_voucher(voucher, paper)
+        content = compose_message(
+            row, facts, public_url=public_url, secret=secret, voucher=voucher, printed=printed
+        )
+        message_id = f"{ids.show_id('dlv', row['id'])}.{row['generation']}"
+        await self._smtp.send(content, Envelope(recipient=row["address"], message_id=message_id))
 
     async def _send_text(
         self, row: Row, facts: MessageFacts, public_url: str, secret: str | None

@@ -16,6 +16,12 @@ TEXTS: dict[str, dict[str, str]] = {
             "On its page you find the code to show at the till and the balance. The address is"
             " yours alone: anyone who has it can spend the card, so do not pass this message on."
         ),
+        "gift.code": "Your code for the till",
+        "gift.keep": (
+            "On its page you find the balance. Anyone who has the code, or this message, can spend"
+            " the card, so keep them to yourself."
+        ),
+        "gift.attached": "The attached voucher is for printing.",
         "gift.footer": "Sent by {merchant}.",
         "reminder.subject": "{amount} at {merchant} until {day}",
         "reminder.heading": "{amount} are waiting for you",
@@ -124,6 +130,12 @@ TEXTS: dict[str, dict[str, str]] = {
             " Ihnen: Wer sie hat, kann die Karte ausgeben. Leiten Sie diese Nachricht deshalb nicht"
             " weiter."
         ),
+        "gift.code": "Ihr Code für die Kasse",
+        "gift.keep": (
+            "Auf ihrer Seite steht das Guthaben. Wer den Code oder diese Nachricht hat, kann die"
+            " Karte ausgeben. Behalten Sie beides deshalb für sich."
+        ),
+        "gift.attached": "Der angehängte Gutschein ist zum Drucken.",
         "gift.footer": "Gesendet von {merchant}.",
         "reminder.subject": "{amount} bei {merchant} bis {day}",
         "reminder.heading": "{amount} warten auf Sie",

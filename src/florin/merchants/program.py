@@ -50,7 +50,9 @@ class ProgramRequest(Request, kw_only=True):
     `imported_codes`: imports may bring codes of other systems, 6 to 64 letters and digits, which
     are easier to guess; it cannot be undone. `for_sale`: whether the storefront sells its cards, by
     default unless it has `imported_codes`. `cash_out_limit`: up to which balance a card is paid
-    out in cash where the law of `places` does not say so, or says less. `override`: why an owner
+    out in cash where the law of `places` does not say so, or says less. `code_in_mail`: whether
+    gift mails have the code and, as a PDF, the voucher, in addition to the link; anyone who reads
+    such a mail can spend the card. `override`: why an owner
     accepts terms that the law of a place does not allow; it goes to the audit log.
     """
 
@@ -70,12 +72,14 @@ class ProgramRequest(Request, kw_only=True):
     for_sale: bool | msgspec.UnsetType = msgspec.UNSET
     places: Places | msgspec.UnsetType = msgspec.UNSET
     cash_out_limit: Amount | msgspec.UnsetType | None = msgspec.UNSET
+    code_in_mail: bool | msgspec.UnsetType = msgspec.UNSET
     override: LongText | msgspec.UnsetType = msgspec.UNSET
 
 
 class ProgramChange(Request, kw_only=True):
     """A field that is left out is not changed. A change applies to cards issued afterwards, and
-    `for_sale` at once. A program that gets `imported_codes` is no longer for sale.
+    `for_sale` and `code_in_mail` at once. A program that gets `imported_codes` is no longer for
+    sale.
     """
 
     name: Text | msgspec.UnsetType = msgspec.UNSET
@@ -91,6 +95,7 @@ class ProgramChange(Request, kw_only=True):
     for_sale: bool | msgspec.UnsetType = msgspec.UNSET
     places: Places | msgspec.UnsetType = msgspec.UNSET
     cash_out_limit: Amount | msgspec.UnsetType | None = msgspec.UNSET
+    code_in_mail: bool | msgspec.UnsetType = msgspec.UNSET
     override: LongText | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -114,6 +119,7 @@ class Program(msgspec.Struct, kw_only=True):
     for_sale: bool
     places: list[str]
     cash_out_limit: int | None
+    code_in_mail: bool
     warnings: list[RuleWarning]
     metadata: dict[str, str]
     created_at: datetime
@@ -145,6 +151,7 @@ def program_from_row(row: Mapping[str, Any]) -> Program:
         for_sale=row["for_sale"] and not row["imported_codes"],
         places=list(row["places"] or [row["country"]]),
         cash_out_limit=row["cash_out_limit"],
+        code_in_mail=row["code_in_mail"],
         warnings=[],
         metadata=msgspec.json.decode(row["metadata"], type=dict[str, str]),
         created_at=row["created_at"],

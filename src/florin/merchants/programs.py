@@ -29,15 +29,15 @@ from florin.merchants.program_rules import check_amounts, check_for_sale, check_
 _INSERT = """
 insert into florin.program (merchant, id, name, currency, min_amount, max_amount, denominations,
   expires_after_months, partial_redemption, metadata, pin, reminder_days, max_balance,
-  max_per_payment, imported_codes, places, cash_out_limit, for_sale)
+  max_per_payment, imported_codes, places, cash_out_limit, for_sale, code_in_mail)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11, $12, $13, $14, $15, $16, $17,
-  $18)
+  $18, $19)
 """
 _UPDATE = """
 update florin.program set name = $3, min_amount = $4, max_amount = $5, denominations = $6,
   expires_after_months = $7, metadata = $8::text::jsonb, reminder_days = $9, max_balance = $10,
   max_per_payment = $11, imported_codes = $12, places = $13, cash_out_limit = $14,
-  for_sale = $15
+  for_sale = $15, code_in_mail = $16
 where merchant = $1 and id = $2
 """
 _HOME = """
@@ -89,6 +89,7 @@ async def create_program(
         places,
         None if request.cash_out_limit is msgspec.UNSET else request.cash_out_limit,
         not imported if request.for_sale is msgspec.UNSET else request.for_sale,
+        request.code_in_mail is True,
     )
     by = by or AuditActor(merchant=merchant, actor=audit_log.FLORIN)
     await audit_log.record_audit(
@@ -161,6 +162,7 @@ async def change_program(
             then.places if "places" in new else row["places"],
             then.cash_out_limit,
             then.for_sale and not then.imported_codes,
+            then.code_in_mail,
         )
         changed = await tx.one(f"{PROGRAMS} and p.id = $2", by.merchant, program)
         before = {field: getattr(now, field) for field in new}

@@ -19,6 +19,7 @@ class OrderServices:
     """Placing orders, looking at their payments, settling them."""
 
     gateways: GatewayDirectory
+    links: CardLinks
     checkout: Checkout
     settlement: Settlement
     fulfilment: CardFulfilment
@@ -37,6 +38,7 @@ class OrderServices:
         settlement = Settlement(database, fulfilment)
         return OrderServices(
             gateways=gateways,
+            links=links,
             checkout=checkout,
             settlement=settlement,
             fulfilment=fulfilment,

@@ -100,6 +100,7 @@ class Program(Named, kw_only=True):
     max_per_payment: int | None = None
     imported_codes: bool = False
     for_sale: bool = True
+    code_in_mail: bool = False
     places: list[str] = msgspec.field(default_factory=list[str])
     cash_out_limit: int | None = None
     warnings: list[Json] = msgspec.field(default_factory=list[Json])

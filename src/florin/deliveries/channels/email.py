@@ -81,7 +81,7 @@ class SmtpSender:
             raise MessageNotSent(reason, unknown=begun) from None
 
     def compose(self, content: MessageContent, envelope: Envelope) -> EmailMessage:
-        """Make the message: plain text, and the same as HTML."""
+        """Make the message: plain text, the same as HTML, and its attachment."""
         plain = envelope.recipient.isascii()
         message = EmailMessage(policy=SMTP if plain else SMTPUTF8)
         message["Subject"] = " ".join(content.subject.split())
@@ -102,6 +102,10 @@ class SmtpSender:
             assert isinstance(html, EmailMessage)
             main, _, kind = look.logo_kind.partition("/")
             html.add_related(look.logo, main, kind, cid=f"<{LOGO_ID}>", disposition="inline")
+        if content.attachment is not None:
+            message.add_attachment(
+                content.attachment.content, "application", "pdf", filename=content.attachment.name
+            )
         return message
 
     @asynccontextmanager

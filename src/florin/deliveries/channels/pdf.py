@@ -10,6 +10,7 @@ import io
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import segno
@@ -68,16 +69,27 @@ def qr_svg(text: str) -> bytes:
 
 
 def _compile(voucher: Voucher, paper: Paper) -> bytes:
+    return compile_pdf(voucher_template(), voucher_values(voucher, paper))
+
+
+def require_pdf() -> None:
+    """Raises PdfNotInstalled."""
+    if find_spec("typst") is None:
+        raise PdfNotInstalled
+
+
+def compile_pdf(template: bytes, values: dict[str, str]) -> bytes:
+    """The PDF of a template with its values. Raises PdfNotInstalled."""
     try:
         import typst
     except ImportError:
         raise PdfNotInstalled from None
     compile_: Any = typst.compile
     made: bytes = compile_(
-        voucher_template(),
+        template,
         format="pdf",
         ignore_system_fonts=True,
-        sys_inputs=voucher_values(voucher, paper),
+        sys_inputs=values,
         pdf_standards=["ua-1"],
     )
     return made
@@ -112,12 +124,12 @@ def voucher_values(voucher: Voucher, paper: Paper) -> dict[str, str]:
         "label": voucher.look.label,
         "soft": voucher.look.soft,
         "line": voucher.look.line,
-        "logo": _logo_svg(voucher.look),
+        "logo": logo_svg(voucher.look),
         "footer": text_of(locale, "voucher.footer", merchant=voucher.merchant),
     }
 
 
-def _logo_svg(look: MerchantLook) -> str:
+def logo_svg(look: MerchantLook) -> str:
     """The image within an SVG image, as the source of a page takes text only; or nothing."""
     if look.logo is None:
         return ""

@@ -44,6 +44,7 @@ async def create_program(view: PageView, visitor: Visitor) -> PageResponse:
         "partial_redemption": form.ticked("partial"),
         "pin": form.ticked("pin"),
         "for_sale": form.ticked("for_sale"),
+        "code_in_mail": form.ticked("code_in_mail"),
     }
     if not errors:
         try:
@@ -52,7 +53,8 @@ async def create_program(view: PageView, visitor: Visitor) -> PageResponse:
             errors = _blamed(refused)
         else:
             return view.go(f"/console/programs/{made['id']}", done="created")
-    typed = {name: form.text(name) for name in (*_FIELDS, "currency", "partial", "pin", "for_sale")}
+    ticks = ("partial", "pin", "for_sale", "code_in_mail")
+    typed = {name: form.text(name) for name in (*_FIELDS, "currency", *ticks)}
     return _show(frame, None, typed=typed, errors=errors)
 
 
@@ -70,6 +72,7 @@ async def program_page(view: PageView, visitor: Visitor, program: str) -> PageRe
         "denominations": "; ".join(amounts),
         "expires_after_months": "" if months is None else str(months),
         "for_sale": "on" if found["for_sale"] else "",
+        "code_in_mail": "on" if found["code_in_mail"] else "",
     }
     return _show(frame, found, typed=typed, errors={})
 
@@ -82,6 +85,7 @@ async def change_program(view: PageView, visitor: Visitor, program: str) -> Page
     body, errors = _read(view, form, found["currency"])
     if not found["imported_codes"]:
         body["for_sale"] = form.ticked("for_sale")
+    body["code_in_mail"] = form.ticked("code_in_mail")
     if not errors:
         try:
             await frame.api.patch(f"/programs/{program}", body)
@@ -89,7 +93,7 @@ async def change_program(view: PageView, visitor: Visitor, program: str) -> Page
             errors = _blamed(refused)
         else:
             return view.go(f"/console/programs/{program}", done="saved")
-    typed = {name: form.text(name) for name in (*_FIELDS, "for_sale")}
+    typed = {name: form.text(name) for name in (*_FIELDS, "for_sale", "code_in_mail")}
     return _show(frame, found, typed=typed, errors=errors)
 
 
