@@ -118,6 +118,7 @@ NEEDS: dict[str, str] = {
     "GET /jobs": "cards:read",
     "GET /jobs/{job}": "cards:read",
     "POST /jobs/{job}/codes": "cards:write",
+    "POST /jobs/{job}/sheet.pdf": "cards:write",
     "POST /jobs/{job}/activate": "cards:write",
     "POST /jobs/{job}/block": "cards:write",
     "POST /jobs/{job}/extend": "cards:write",

@@ -15,6 +15,13 @@ _REPEATED = f"{BULK}::test_an_interrupted_download_is_repeated_by_its_principal_
 _LOST = f"{BULK}::test_a_replaced_download_changes_nothing"
 
 JOBS = (
+    _("codes are taken before their sheet is made", EXPORT,
+      "        if layout is not None:\n",
+      "        await _finish(database, download, last)\n        if layout is not None:\n",
+      "tests/cards/jobs/test_code_sheet.py::test_a_sheet_that_cannot_be_made_takes_no_codes"),
+    _("a sheet has any number of cards", "src/florin/cards/jobs/code_sheet.py",
+      "if found.done > SHEET_MAX:", "if False:",
+      "tests/cards/jobs/test_code_sheet.py::test_a_sheet_that_cannot_be_made_takes_no_codes"),
     _("any principal repeats a broken download", EXPORT,
       "codes = 'downloading' and download_actor = $3 and downloading_until", "codes = 'downloading'"
       " and downloading_until",

@@ -147,6 +147,11 @@ def _codes(w: World) -> None:
     assert len(path.read_text("utf-8").splitlines()) == 1 + job.total
 
 
+def _sheet(w: World) -> None:
+    job = w.florin.wait_for_job(w.florin.bulk_cards(w.id("program"), 100, 2).id)
+    assert w.florin.take_job_sheet(job.id, paper="us-letter").startswith(b"%PDF")
+
+
 def _import(w: World) -> None:
     file = w.folder / "cards.csv"
     file.write_text("amount,recipient_email\n2500,a@home.example\n", "utf-8")
@@ -384,6 +389,7 @@ CALLS: dict[str, Callable[[World], Any]] = {
     "list_jobs": _lists("list_jobs"),
     "get_job": _gets("get_job", "bulk"),
     "take_job_codes": _codes,
+    "take_job_sheet": _sheet,
     "activate_batch": _gives("activate_batch", "batch", "bulk"),
     "block_batch": lambda w: (
         w.florin.wait_for_job(w.id("batch")),

@@ -370,6 +370,7 @@ class Operations:
     get_job = Operation(nouns.Job, "GET /jobs/{}", by_id)
     # An interrupted download may be repeated by the same key, from the beginning.
     take_job_codes = FileOperation("POST /jobs/{}/codes", by_id, repeatable=True)
+    take_job_sheet = FileOperation("POST /jobs/{}/sheet.pdf", by_id_query, repeatable=True)
     activate_batch = Operation(nouns.Job, "POST /jobs/{}/activate", by_id_keyed, keyed=True)
     block_batch = Operation(nouns.Job, "POST /jobs/{}/block", by_id_keyed, keyed=True)
     close_batch = Operation(nouns.Job, "POST /jobs/{}/close", by_id_keyed, keyed=True)

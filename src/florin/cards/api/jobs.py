@@ -1,7 +1,10 @@
 """API: the routes that issue cards in bulk, show jobs and download their codes."""
 
+from typing import Annotated
+
 from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import Parameter
 from litestar.response import Stream
 
 from florin.cards.api import batches
@@ -9,10 +12,13 @@ from florin.cards.api.responses import request_context, respond
 from florin.cards.jobs import bulk_issue, code_export
 from florin.cards.jobs import job as jobs
 from florin.cards.jobs.bulk_issue import BulkRequest
+from florin.cards.jobs.code_sheet import SheetTooLarge, take_sheet
 from florin.cards.jobs.job import Job
 from florin.cards.locations import OF_JOB, require_own
+from florin.deliveries.channels.pdf import Paper, PdfNotInstalled
 from florin.identity.authentication import Caller, EmailNotVerified
 from florin.identity.request_context import audit_actor
+from florin.kit.amounts import DEFAULT_LOCALE
 from florin.kit.encryption import Sealer
 from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, NotFound, QuotaExceeded
 from florin.kit.http.body import Page
@@ -23,6 +29,10 @@ from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database
 from florin.kit.valkey.notifications import Notifier
 from florin.ledger import refusals as no
+
+SheetLocale = Annotated[
+    str, Parameter(min_length=2, max_length=35, description="A language tag, such as de.")
+]
 
 
 @post(
@@ -107,10 +117,52 @@ async def take_job_codes(
     return Stream(lines, media_type="text/csv; charset=utf-8", headers=headers)
 
 
+@post(
+    "/jobs/{job:str}/sheet.pdf",
+    summary="Print the cards of a job",
+    status_code=200,
+    media_type="application/pdf",
+    operation_id="take_job_sheet",
+    opt={"unbounded": True},
+    responses=refusal_responses(
+        NotFound,
+        code_export.JobNotFinished,
+        code_export.CodesTaken,
+        code_export.CodesExpired,
+        code_export.CodesBeingTaken,
+        SheetTooLarge,
+        PdfNotInstalled,
+    ),
+)
+async def take_job_sheet(
+    request: AnyRequest,
+    caller: Caller,
+    db: Database,
+    sealer: Sealer,
+    job: str,
+    paper: Paper = "a4",
+    locale: SheetLocale = DEFAULT_LOCALE,
+) -> Stream:
+    """The codes as a PDF to print and cut, ten cards a page, instead of as CSV and once like it. At
+    most 1,000 cards.
+    """
+    caller.needs("cards:write")
+    uuid = jobs.parse_job_id(job)
+    await require_own(db, request_context(caller, None, required=False), OF_JOB, uuid)
+    by = audit_actor(request, caller)
+    pages = await take_sheet(db, sealer, by, uuid, paper=paper, locale=locale)
+    headers = {
+        "content-disposition": f'attachment; filename="{job}.pdf"',
+        "cache-control": "no-store",
+    }
+    return Stream(pages, media_type="application/pdf", headers=headers)
+
+
 handlers: list[HTTPRouteHandler] = [
     bulk_cards,
     list_jobs,
     get_job,
     take_job_codes,
+    take_job_sheet,
     *batches.handlers,
 ]

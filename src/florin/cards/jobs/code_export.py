@@ -7,7 +7,7 @@ each download.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -67,6 +67,10 @@ where j.merchant = $1 and j.id = $2
 """
 
 
+# Makes another file of the whole CSV text.
+Layout = Callable[[str], Awaitable[bytes]]
+
+
 class CodesTaken(Refusal):
     """The codes of this job were already downloaded; they are available once."""
 
@@ -111,10 +115,11 @@ class Download:
 
 
 async def take_codes(
-    database: Database, sealer: Sealer, by: AuditActor, job: UUID
+    database: Database, sealer: Sealer, by: AuditActor, job: UUID, layout: Layout | None = None
 ) -> AsyncGenerator[bytes]:
-    """Start a download of the codes. Raises NotFound, JobNotFinished, CodesTaken, CodesExpired,
-    CodesBeingTaken.
+    """Start a download of the codes, as CSV or in another layout.
+
+    Raises NotFound, JobNotFinished, CodesTaken, CodesExpired, CodesBeingTaken.
     """
     async with database.transaction() as tx:
         row = await tx.one(_BEGIN, by.merchant, job, by.actor, EXCLUSIVE_FOR)
@@ -123,7 +128,7 @@ async def take_codes(
     if row is None:
         raise await _refusal(database, by, job)
     download = Download(by=by, job=job, number=row["download_number"], cards=row["cards"])
-    return _read(database, sealer, download)
+    return _read(database, sealer, download, layout)
 
 
 async def _refusal(database: Database, by: AuditActor, job: UUID) -> Refusal:
@@ -146,27 +151,46 @@ async def _refusal(database: Database, by: AuditActor, job: UUID) -> Refusal:
     return CodesBeingTaken()
 
 
-async def _read(database: Database, sealer: Sealer, download: Download) -> AsyncGenerator[bytes]:
+async def _read(
+    database: Database, sealer: Sealer, download: Download, layout: Layout | None
+) -> AsyncGenerator[bytes]:
     merchant, job = download.by.merchant, download.job
     taken = False
+    kept: list[bytes] = []
     try:
         program = await database.one(_PIN, merchant, job)
         header = HEADER_WITH_PIN if program is not None and program["pin"] else HEADER
-        yield header.encode()
         last = -1
-        while rows := await database.all(_SHEETS, merchant, job, last, SHEETS):
-            for row in rows:
-                last = row["part_number"]
-                bound = code_export_binding(merchant, job, last)
-                yield sealer.unseal(row["sealed"], bound_to=bound).encode()
-            if not await database.one(_RENEW, merchant, job, download.number, EXCLUSIVE_FOR):
-                raise DownloadLost
+        async for number, lines in _read_parts(database, sealer, download, header):
+            last = number
+            if layout is None:
+                yield lines
+            else:
+                kept.append(lines)
+        if layout is not None:
+            yield await layout(b"".join(kept).decode())
         # Only then the client sees the end of the file.
         await _finish(database, download, last)
         taken = True
     finally:
         if not taken:
             await asyncio.shield(asyncio.ensure_future(_cut_off(database, download)))
+
+
+async def _read_parts(
+    database: Database, sealer: Sealer, download: Download, header: str
+) -> AsyncGenerator[tuple[int, bytes]]:
+    """The lines of each part with its number, after the header. Raises DownloadLost."""
+    merchant, job = download.by.merchant, download.job
+    last = -1
+    yield last, header.encode()
+    while rows := await database.all(_SHEETS, merchant, job, last, SHEETS):
+        for row in rows:
+            last = row["part_number"]
+            bound = code_export_binding(merchant, job, last)
+            yield last, sealer.unseal(row["sealed"], bound_to=bound).encode()
+        if not await database.one(_RENEW, merchant, job, download.number, EXCLUSIVE_FOR):
+            raise DownloadLost
 
 
 async def _finish(database: Database, download: Download, last: int) -> None:
