@@ -11,7 +11,21 @@ VALUES = "src/florin/cards/jobs/import_values.py"
 VALUE_TESTS = "tests/cards/jobs/test_import_values.py"
 EXPORTS = "tests/cards/jobs/test_import_exports.py"
 
+_INDEXES = "src/florin/migrations/0035_expand_references_concurrently.sql"
+_REFERENCES = "tests/cards/api/test_references.py"
+
 CARDS = (
+    _("two cards have one reference", _INDEXES,
+      "create unique index concurrently if not exists card_by_reference",
+      "create index concurrently if not exists card_by_reference",
+      f"{_REFERENCES}::test_of_two_requests_at_once_one_gets_the_reference[cards]"),
+    _("two orders have one reference", _INDEXES,
+      "create unique index concurrently if not exists orders_by_reference",
+      "create index concurrently if not exists orders_by_reference",
+      f"{_REFERENCES}::test_of_two_requests_at_once_one_gets_the_reference[orders]"),
+    _("a repeated request is refused for its own reference", "src/florin/cards/references.py",
+      "        if not issued.recalled:\n", "        if True:\n",
+      f"{_REFERENCES}::test_a_reference_names_one_object[cards]"),
     _("a payment may exceed the limit of its program", POST,
       "elsif take > c_payment[c] then", "elsif false then",
       f"{CHANGES}::test_a_payment_takes_at_most_what_the_program_allows"),

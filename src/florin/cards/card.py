@@ -51,6 +51,7 @@ class Card(msgspec.Struct, kw_only=True):
     issued_at: datetime
     expires_at: datetime | None
     metadata: dict[str, str]
+    reference: str | None = None
     created_at: datetime
     delivery: str | msgspec.UnsetType = msgspec.UNSET
     url: str | msgspec.UnsetType = msgspec.UNSET
@@ -60,6 +61,7 @@ class Card(msgspec.Struct, kw_only=True):
 # reserves nothing, before the job that records the expiry has run.
 COLUMNS = """
   a.id, a.program, a.currency, a.balance, c.last4, c.recipient_name, c.recipient_email, c.metadata,
+  c.reference,
   a.issued_at, a.expires_at,
   case when a.state in ('active', 'blocked')
       and a.expires_at <= statement_timestamp() + m.clock_offset
@@ -99,6 +101,7 @@ def card_from_row(row: Mapping[str, Any], *, code: str | None = None) -> Card:
         issued_at=row["issued_at"],
         expires_at=row["expires_at"],
         metadata=msgspec.json.decode(row["metadata"], type=dict[str, str]),
+        reference=row["reference"],
         created_at=row["issued_at"],
     )
 

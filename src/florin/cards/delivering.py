@@ -36,7 +36,6 @@ from florin.kit.errors import Refusal
 from florin.kit.http.body import Request
 from florin.kit.postgres.database import Database, Row, Tx
 from florin.kit.settings import Settings
-from florin.ledger.issue import Issuance, IssueResult, issue_one_in
 from florin.ledger.refusals import CardNotFound
 
 _CARD = """
@@ -117,17 +116,6 @@ class CardDeliveries:
             secret=token,
         )
         return await enqueue_delivery(tx, new, self.sealer)
-
-    async def issue(
-        self, database: Database, issuance: Issuance, plan: DeliveryPlan, code: str, pin: str
-    ) -> IssueResult:
-        """Issue a card and make its delivery in one transaction. Raises as the ledger does."""
-        async with database.transaction() as tx:
-            issued = await issue_one_in(tx, issuance)
-            if not issued.recalled:
-                secret = code + pin if issued.first.pin else code
-                await self.deliver_issued(tx, issuance.merchant, issued.id, secret, plan)
-        return msgspec.structs.replace(issued, position=await database.position())
 
     async def with_delivery(
         self, database: Database, merchant: UUID, uuid: UUID, card: Card

@@ -11,6 +11,7 @@ from florin.cards import codes, pins
 from florin.cards.card import Card, Recipient, State, find_card
 from florin.cards.delivering import CardDeliveries
 from florin.cards.delivery_plan import plan_request
+from florin.cards.references import given_reference, issue_in_transaction
 from florin.cards.request_context import RequestContext
 from florin.cards.requests import CardRequest
 from florin.kit import ids
@@ -75,7 +76,7 @@ class CardIssuer:
     ) -> tuple[Card, IssueResult]:
         """Issue one card; with `deliver`, its delivery is made in the same transaction.
 
-        Raises ProgramNotFound, AmountNotAllowed, InvalidRequest and the ledger's refusals.
+        Raises InvalidRequest, ReferenceTaken and the ledger's refusals.
         """
         program = ids.parse_id("prg", request.program)
         if program is None:
@@ -89,10 +90,12 @@ class CardIssuer:
                 context, request, program=program, card=card, code=code, pin=pin
             )
             try:
-                if plan is None:
+                if plan is None and request.reference is msgspec.UNSET:
                     issued = await self._issuer.issue(issuance)
                 else:
-                    issued = await self.deliveries.issue(self._database, issuance, plan, code, pin)
+                    issued = await issue_in_transaction(
+                        self._database, self.deliveries, issuance, plan, code + pin, request
+                    )
             except asyncpg.UniqueViolationError:
                 continue
             shown = _Shown(last4=code[-4:], code=code, pin=pin)
@@ -252,5 +255,6 @@ def _card(request: CardRequest, issued: IssueResult, shown: _Shown) -> Card:
         issued_at=first.issued_at,
         expires_at=first.expires_at,
         metadata=request.metadata or {},
+        reference=given_reference(request.reference),
         created_at=first.issued_at,
     )

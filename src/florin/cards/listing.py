@@ -43,6 +43,7 @@ class CardFilter(msgspec.Struct, kw_only=True, frozen=True):
     created: Bounds = ()
     metadata: Mapping[str, str] = {}
     job: UUID | None = None  # that issued it
+    reference: str | None = None
 
 
 class _Listed(NamedTuple):
@@ -61,6 +62,7 @@ async def list_cards(
     where = Conditions([merchant])
     where.add_equal("a.program", only.program)
     where.add_equal("c.last4", only.last4)
+    where.add_equal("c.reference", only.reference)
     pairs = list(only.metadata.items())
     listed_from = _Listed("florin.account a", "a.issued_at", "a.id")
     if only.job is not None:

@@ -38,7 +38,8 @@ Seconds = Annotated[int, Meta(ge=1, le=HOLD_MAX_S)]
 class CardRequest(Request, kw_only=True):
     """Issue a card of a program. With `activate` false it stays pending. `pin`: whether it has
     a PIN; by default as in its program. `deliver`: how its recipient gets it. `expires_at`: instead
-    of the date by its program; a pending card keeps it when it is activated.
+    of the date by its program; a pending card keeps it when it is activated. `reference`: your own
+    name of the card, such as the number of a sale, which no other card of yours may have.
     """
 
     program: str
@@ -50,6 +51,7 @@ class CardRequest(Request, kw_only=True):
     # If unset, it is not part of the fingerprint, as before the field existed.
     deliver: DeliverRequest | msgspec.UnsetType = msgspec.UNSET
     expires_at: Instant | msgspec.UnsetType = msgspec.UNSET
+    reference: Text | msgspec.UnsetType = msgspec.UNSET
 
 
 class CardChange(Request, kw_only=True):

@@ -15,6 +15,7 @@ grant update (sealed, delivered_at, used_at) on email_token to {role};
 grant insert, update on delivery to {role};
 grant insert, update, delete on suppression to {role};
 grant insert on card_link to {role};
+grant update (reference) on card to {role};
 grant update (sealed_code, revoked_at) on card_link to {role};
 grant update on failed_attempt to {role};
 grant delete on member, session, email_token, failed_attempt to {role};

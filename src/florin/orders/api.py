@@ -6,8 +6,10 @@ from litestar import Response, get, post
 from litestar.params import Parameter
 
 from florin.cards.api.responses import REPLAYED
+from florin.cards.references import ReferenceTaken
 from florin.identity.authentication import Caller
 from florin.identity.request_context import send_position
+from florin.kit import plain_text
 from florin.kit.errors import (
     Forbidden,
     IdempotencyKeyRequired,
@@ -37,6 +39,9 @@ from florin.payments.payment import PaymentRefund
 
 EmailFilter = Annotated[
     str | None, Parameter(max_length=254, description="Only orders of this buyer's address.")
+]
+ReferenceFilter = Annotated[
+    str | None, Parameter(max_length=255, description="The one with this reference.")
 ]
 
 
@@ -69,6 +74,7 @@ class OrderRefundRequest(Request, kw_only=True):
         IdempotencyKeyRequired,
         IdempotencyKeyReused,
         OutcomeUnknown,
+        ReferenceTaken,
     ),
 )
 async def place_order(
@@ -102,12 +108,13 @@ async def list_orders(
     starting_after: After = None,
     order_state: Annotated[OrderState | None, Parameter(query="state")] = None,
     email: EmailFilter = None,
+    reference: ReferenceFilter = None,
 ) -> Page[Order]:
     caller.needs("orders:read")
     after = Pagination.after("ord", starting_after)
-    page = await orders.list_orders(
-        db, caller.merchant, limit=limit + 1, after=after, state=order_state, email=email
-    )
+    named = plain_text.clean_filter(reference)
+    only = {"state": order_state, "buyer_email": email, "reference": named}
+    page = await orders.list_orders(db, caller.merchant, limit=limit + 1, after=after, only=only)
     return Pagination.of(page, limit)
 
 

@@ -8,6 +8,7 @@ repetition after a lost answer finds what the first request made.
 from uuid import UUID
 
 from florin.cards.card import parse_card_id
+from florin.cards.references import OF_ORDER, given_reference, refuse_taken
 from florin.kit import ids
 from florin.kit.amounts import is_known_locale
 from florin.kit.encryption import Sealer
@@ -94,15 +95,20 @@ class Checkout:
         `bulk`: one card for each of many recipients, issued by a job once the order is paid.
 
         Raises ProgramNotFound, AmountNotAllowed, CurrencyMismatch, CardNotFound, GatewayOff,
-        CurrencyNotSupportedByGateway, IdempotencyKeyReused; OutcomeUnknown if the gateway did not
-        answer: the order exists, and a repetition with the same key opens its payment.
+        CurrencyNotSupportedByGateway, IdempotencyKeyReused, ReferenceTaken; OutcomeUnknown if the
+        gateway did not answer: the order exists, and a repetition with the same key opens its
+        payment.
         """
         merchant = origin.merchant
         order, payment = ids.new_id(), ids.new_id()
         provider, gateway = await self._gateways.choose(merchant, request.gateway)
         connected = await self._gateways.gateway(merchant, provider, gateway)
         plans = await plan_items(self._database, merchant, request, sms=self.sms, alike=bulk)
-        async with self._database.transaction() as tx:
+        reference = given_reference(request.reference)
+        async with (
+            refuse_taken(self._database, OF_ORDER, merchant, reference),
+            self._database.transaction() as tx,
+        ):
             first = order
             if key is not None:
                 first = await claim_key(

@@ -19,9 +19,7 @@ from florin.kit.postgres.database import Database, Tx
 from florin.merchants.law.withdrawal import withdrawal_by_law
 
 OrderState = Literal["placed", "paid", "fulfilled", "cancelled", "lapsed", "review"]
-ITEMS_MAX, COUNT_MAX, CARDS_MAX = 50, 100, 200
-RECIPIENTS_MAX = 5000  # of a bulk order
-Count = Annotated[int, Meta(ge=1, le=COUNT_MAX)]
+ITEMS_MAX, COUNT_MAX, CARDS_MAX, RECIPIENTS_MAX = 50, 100, 200, 5000  # the last: of a bulk order
 ReturnUrl = Annotated[
     str,
     Meta(
@@ -56,7 +54,7 @@ class OrderItemRequest(Request, kw_only=True):
 
     program: str
     amount: Amount
-    count: Count = 1
+    count: Annotated[int, Meta(ge=1, le=COUNT_MAX)] = 1
     card: str | None = None
     recipient: Recipient | None = None
     message: LongText | None = None
@@ -71,7 +69,9 @@ class Buyer(Request, kw_only=True):
 
 
 class OrderRequest(Request, kw_only=True):
-    """An order. All items have one currency. `gateway`: by default the one that is connected."""
+    """An order. All items have one currency. `gateway`: by default the one that is connected.
+    `reference`: your own name of the order, which no other order of yours may have.
+    """
 
     items: Annotated[list[OrderItemRequest], Meta(min_length=1, max_length=ITEMS_MAX)]
     buyer: Buyer
@@ -79,6 +79,7 @@ class OrderRequest(Request, kw_only=True):
     return_url: ReturnUrl | None = None
     locale: Locale | None = None
     metadata: Metadata | None = None
+    reference: Text | msgspec.UnsetType = msgspec.UNSET
 
 
 class ItemDelivery(msgspec.Struct, kw_only=True):
@@ -126,6 +127,7 @@ class Order(msgspec.Struct, kw_only=True):
     review: str | None
     locale: str | None
     metadata: dict[str, str]
+    reference: str | None
     created_at: datetime
     paid_at: datetime | None
     closed_at: datetime | None
@@ -179,14 +181,13 @@ async def list_orders(
     *,
     limit: int,
     after: UUID | None,
-    state: OrderState | None,
-    email: str | None,
+    only: Mapping[str, str | None],  # state, buyer_email, reference
 ) -> list[Order]:
     where = Conditions([merchant])
     if after is not None:
         where.add("o.id < {}", after)
-    where.add_equal("o.state", state)
-    where.add_equal("o.buyer_email", email)
+    for column, value in only.items():
+        where.add_equal(f"o.{column}", value)
     page = where.bind(limit)
     rows = await database.all(f"{_ORDERS}{where} order by o.id desc limit {page}", *where.arguments)
     items = [
@@ -220,6 +221,7 @@ def order_from_rows(row: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) 
         review=row["review"],
         locale=row["locale"],
         metadata=msgspec.json.decode(row["metadata"], type=dict[str, str]),
+        reference=row["reference"],
         created_at=row["placed_at"],
         paid_at=row["paid_at"],
         closed_at=row["closed_at"],

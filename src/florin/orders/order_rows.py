@@ -4,6 +4,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from florin.cards.delivery_plan import DeliveryPlan
+from florin.cards.references import given_reference
 from florin.kit import ids
 from florin.kit.encryption import Sealer
 from florin.kit.json_text import json_text
@@ -14,9 +15,10 @@ from florin.payments.page_token import make_page_token, page_token_hash
 
 _ORDER = """
 insert into florin.orders (merchant, id, number, token_hash, token_sealed, currency, amount,
-  buyer_email, buyer_name, locale, gateway, return_url, base_url, actor, metadata, bulk, placed_at)
+  buyer_email, buyer_name, locale, gateway, return_url, base_url, actor, metadata, bulk, reference,
+  placed_at)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::jsonb, $16,
-  clock($1))
+  $17, clock($1))
 """
 _ITEMS = """
 insert into florin.order_item (merchant, id, orders, position, program, card, amount, count,
@@ -100,6 +102,7 @@ async def insert_order_in(
         origin.actor,
         json_text(request.metadata or {}),
         bulk,
+        given_reference(request.reference),
     )
 
 

@@ -12,7 +12,8 @@ from tests.support.instance import Shop
 
 FIELDS = {
     "id", "object", "program", "state", "blocked", "currency", "balance", "held", "available",
-    "code", "last4", "recipient", "issued_at", "expires_at", "metadata", "created_at",
+    "code", "last4", "recipient", "issued_at", "expires_at", "metadata", "reference",
+    "created_at",
 }  # fmt: skip
 
 

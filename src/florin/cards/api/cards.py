@@ -17,11 +17,13 @@ from florin.cards.card import Card, parse_card_id
 from florin.cards.codes import CodeMalformed
 from florin.cards.issuing import CardIssuer
 from florin.cards.listing import CardFilter
+from florin.cards.references import ReferenceTaken
 from florin.cards.state_changes import change_state
 from florin.cards.transactions import history, queries
 from florin.cards.transactions.history import TransactionFilter
 from florin.cards.transactions.models import Entry, EntryKind
 from florin.identity.authentication import Caller
+from florin.kit import plain_text
 from florin.kit.errors import (
     IdempotencyKeyRequired,
     IdempotencyKeyReused,
@@ -57,6 +59,7 @@ from florin.ledger.post import Ledger
         IdempotencyKeyRequired,
         IdempotencyKeyReused,
         QuotaExceeded,
+        ReferenceTaken,
     ),
 )
 async def issue_card(
@@ -100,6 +103,9 @@ async def list_cards(
             max_length=255, description="The recipient's e-mail address or name, case-insensitive."
         ),
     ] = None,
+    reference: Annotated[
+        str | None, Parameter(max_length=255, description="The card with this reference.")
+    ] = None,
 ) -> Page[Card]:
     """Newest first. Each parameter filters the list further."""
     caller.needs("cards:read")
@@ -111,6 +117,7 @@ async def list_cards(
         recipient=recipient,
         created=created.bounds(),
         metadata=metadata_filter(request),
+        reference=plain_text.clean_filter(reference),
     )
     after = Pagination.after("crd", starting_after)
     cards = await listing.list_cards(

@@ -3,6 +3,7 @@
 from litestar import Response, get, post
 
 from florin.cards.api.responses import REPLAYED
+from florin.cards.references import ReferenceTaken
 from florin.identity.authentication import Caller
 from florin.identity.request_context import send_position
 from florin.kit.errors import (
@@ -50,6 +51,7 @@ BODY_MAX = 2 * 1024 * 1024  # bytes
         IdempotencyKeyRequired,
         IdempotencyKeyReused,
         OutcomeUnknown,
+        ReferenceTaken,
     ),
 )
 async def place_bulk_order(

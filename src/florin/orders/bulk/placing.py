@@ -10,7 +10,7 @@ from florin.cards.delivery_plan import DeliverRequest
 from florin.cards.jobs.import_values import Amounts
 from florin.kit import ids
 from florin.kit.errors import InvalidRequest
-from florin.kit.http.body import AMOUNT_MAX, Amount, LongText, Metadata, Request
+from florin.kit.http.body import AMOUNT_MAX, Amount, LongText, Metadata, Request, Text
 from florin.kit.minor_units import decimals
 from florin.kit.postgres.database import Database, Row
 from florin.ledger.refusals import ProgramNotFound
@@ -59,7 +59,7 @@ class BulkListRequest(Request, kw_only=True):
 
 class BulkOrderRequest(BulkListRequest, kw_only=True):
     """A list that is paid as one order. `message`: of lines without one. `deliver`: how each
-    recipient gets the card; by e-mail by default.
+    recipient gets the card; by e-mail by default. `reference`: as of an order.
     """
 
     message: LongText | None = None
@@ -69,6 +69,7 @@ class BulkOrderRequest(BulkListRequest, kw_only=True):
     return_url: ReturnUrl | None = None
     locale: Locale | None = None
     metadata: Metadata | None = None
+    reference: Text | msgspec.UnsetType = msgspec.UNSET
 
 
 class BulkOrderCheck(msgspec.Struct, kw_only=True):
@@ -126,6 +127,7 @@ def order_of_list(request: BulkOrderRequest, listed: RecipientList) -> OrderRequ
         return_url=request.return_url,
         locale=request.locale,
         metadata=request.metadata,
+        reference=request.reference,
     )
 
 
