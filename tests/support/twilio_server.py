@@ -8,6 +8,7 @@ import base64
 import hashlib
 import hmac
 import json
+import random
 import secrets
 import threading
 from collections.abc import Generator
@@ -45,7 +46,9 @@ class TwilioServer:
     refuse: dict[str, int] = field(default_factory=dict[str, int])  # by number: the error code
     faults: list[int] = field(default_factory=list[int])  # error codes of the next requests
     drop_answers: int = 0  # close the connection after the message was taken, so many times
+    failing: float = 0.0  # the share of messages that it refuses for now, or takes silently
     asked: int = 0
+    _chance: random.Random = field(default_factory=lambda: random.Random(1))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -72,9 +75,14 @@ class TwilioServer:
                 return problem(self.faults.pop(0))
             if form["To"] in self.refuse:
                 return problem(self.refuse[form["To"]])
+            chance = self._chance.random()
+            if chance < self.failing / 2:
+                return problem(BUSY)
             sid = f"SM{secrets.token_hex(16)}"
             text = Text(sid, form["To"], form["From"], form["Body"], form["StatusCallback"])
             self.texts.append(text)
+            if chance < self.failing:
+                return None
             if self.drop_answers:
                 self.drop_answers -= 1
                 return None

@@ -3,6 +3,7 @@
 import asyncio
 import email
 import email.policy
+import random
 import ssl
 import threading
 import time
@@ -59,6 +60,8 @@ class MailServer:
         self._certificate = certificate
         self.answers_after_s = 0.0  # after it took a message
         self.unknown: set[str] = set()  # recipients that it refuses
+        self.failing = 0.0  # the share of messages that it refuses for now, or takes and goes away
+        self._chance = random.Random(1)
         self._failures: deque[str] = deque()
         self._changed = threading.Condition()
         self._controller: Any = None
@@ -114,11 +117,13 @@ class MailServer:
         return "250 2.1.5 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
-        del server
         with self._changed:
             self.attempts += 1
             if self._failures:
                 return self._failures.popleft()
+            chance = self._chance.random()
+            if chance < self.failing / 2:
+                return OUTAGE
             message = email.message_from_bytes(envelope.content, policy=email.policy.default)
             assert isinstance(message, EmailMessage)
             recipients = tuple(envelope.rcpt_tos)
@@ -127,6 +132,8 @@ class MailServer:
                 Mail(time.monotonic(), envelope.mail_from, recipients, message, encrypted)
             )
             self._changed.notify_all()
+        if chance < self.failing:
+            server.transport.abort()  # the message was taken, and the answer is lost
         await asyncio.sleep(self.answers_after_s)
         return "250 2.0.0 OK"
 
