@@ -246,8 +246,11 @@ _ALLOWED = (
       "    if context.location is not None and given not in {None, context.location}:\n",
       "    if False:\n", f"{PLACES}::test_a_key_spends_at_its_location"),
     _("a key takes the codes of another location's job", "src/florin/cards/api/jobs.py",
-      "    await require_own(db, request_context(caller, None, required=False), OF_JOB, uuid)\n",
-      "", f"{PLACES}::test_a_key_takes_the_codes_of_its_location_only"),
+      "    await require_own(db, request_context(caller, None, required=False), OF_JOB, uuid)\n"
+      "    lines", "    lines", f"{PLACES}::test_a_key_takes_the_codes_of_its_location_only"),
+    _("a key prints the cards of another location's job", "src/florin/cards/api/jobs.py",
+      "    await require_own(db, request_context(caller, None, required=False), OF_JOB, uuid)\n"
+      "    by", "    by", f"{PLACES}::test_a_key_takes_the_codes_of_its_location_only"),
     _("a key resolves and refunds at another location", PLACE,
       '    if row is not None and row["location"] != context.location:\n', "    if False:\n",
       f"{PLACES}::test_a_key_resolves_and_refunds_nothing_of_another_location"),

@@ -216,8 +216,9 @@ async def test_a_key_takes_the_codes_of_its_location_only(
     workers.start("--concurrency", "1")
     for job in (of_till, of_office):
         await finished(tills.office, job["id"])
-        problem(await tills.two.post(f"/jobs/{job['id']}/codes"), 403, "forbidden")
+        for codes in ("codes", "sheet.pdf"):
+            problem(await tills.two.post(f"/jobs/{job['id']}/{codes}"), 403, "forbidden")
         assert (await read(tills.office, f"/jobs/{job['id']}"))["codes"] == "waiting"
     problem(await tills.one.post(f"/jobs/{of_office['id']}/codes"), 403, "forbidden")
-    assert (await tills.one.post(f"/jobs/{of_till['id']}/codes")).status_code == 200
+    assert (await tills.one.post(f"/jobs/{of_till['id']}/sheet.pdf")).status_code == 200
     assert (await tills.office.post(f"/jobs/{of_office['id']}/codes")).status_code == 200
