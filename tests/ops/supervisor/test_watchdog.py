@@ -61,7 +61,7 @@ async def test_a_part_is_started_again_after_any_error_of_its_start(
         begun.append(fleet.part("api-1").pid)
         fail()
 
-    want = make_spec("api-1", "sleep", "60")
+    want = make_spec("api-1", "sleep", "600")  # longer than the test waits
     early = moment == "before the start"
     want = replace(want, prepare=fail) if early else replace(want, settle=settle)
     await supervisor.start(want)
