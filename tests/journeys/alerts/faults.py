@@ -70,13 +70,11 @@ def killed(role: str) -> Inject:
 
 
 @contextmanager
-def killed_primary(watched: WatchedFleet) -> Generator[None]:
-    """The primary dies once; the replica takes over."""
+def changed_primary(watched: WatchedFleet) -> Generator[None]:
     primary = watched.fleet.primary()
-    assert primary.pid is not None
-    os.kill(primary.pid, signal.SIGKILL)
-    yield
+    assert watched.fleet.florin("failover").returncode == 0
     assert watched.fleet.primary().name != primary.name
+    yield
 
 
 @contextmanager
@@ -179,7 +177,7 @@ CASES = (
         TICKET,
         240,
     ),
-    case("the primary is killed", "PrimaryChanged", killed_primary, TICKET, 120, heals_s=900),
+    case("another server is primary", "PrimaryChanged", changed_primary, TICKET, 120, heals_s=900),
     case(
         "a queue is flooded",
         "QueueLong",
@@ -199,9 +197,9 @@ CASES = (
         heals_s=540,
     ),
     case(
-        "the ledger is locked",
+        "a right of the application is revoked",
         "ErrorsFast",
-        database_faults.locked_ledger,
+        database_faults.revoked_right,
         PAGE,
         180,
         also=ERRORS,
