@@ -13,6 +13,7 @@ from florin.cards.api import deliveries as card_deliveries
 from florin.deliveries import api as deliveries
 from florin.deliveries import hooks_api as delivery_hooks
 from florin.deliveries import suppressions_api as suppressions
+from florin.deliveries.notices import api as notices
 from florin.events import api as events
 from florin.identity.api import api_keys, members, profile, sign_in
 from florin.identity.authentication import Caller
@@ -47,6 +48,7 @@ api = Router(
         *deliveries.handlers,
         *delivery_hooks.handlers,
         *suppressions.handlers,
+        *notices.handlers,
         *reports.handlers,
         *queues.handlers,
         *settlement.handlers,
@@ -76,6 +78,8 @@ NEEDS: dict[str, str] = {
     "POST /auth/logout": PERSON,
     "GET /auth/me": ANYONE,
     "POST /auth/password": PERSON,
+    "GET /auth/notices": PERSON,
+    "PATCH /auth/notices": PERSON,
     "POST /auth/password-resets": PUBLIC,
     "POST /auth/password-resets/confirm": PUBLIC,
     "POST /auth/invitations/accept": PUBLIC,

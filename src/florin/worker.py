@@ -9,6 +9,7 @@ from florin.cards.jobs.bulk_issue import BulkIssuer
 from florin.cards.jobs.import_cards import CardImporter
 from florin.cards.page_facts import open_voucher
 from florin.deliveries import account_mails, reminders, schedule
+from florin.deliveries.notices.failed_jobs import notify_of_failed_jobs
 from florin.deliveries.sending import DeliverySender
 from florin.identity import audit_seals, jobs
 from florin.identity.credentials.email_tokens import EmailTokens
@@ -108,6 +109,7 @@ async def _prepare_account_mail(job: QueuedJob, parts: WorkerServices) -> None:
 
 
 async def _send_due_deliveries(job: QueuedJob, _parts: WorkerServices) -> Continue | None:
+    await notify_of_failed_jobs(job)
     return await schedule.send_due_deliveries(job)
 
 

@@ -13,6 +13,8 @@ _API = "tests/deliveries/test_delivery_api.py"
 _UNIT = "tests/deliveries/test_delivery.py"
 
 _BOUNCES = "tests/deliveries/test_bounces.py"
+_NOTICES = "tests/deliveries/test_notices.py"
+_SUBSCRIPTIONS = "src/florin/deliveries/notices/subscriptions.py"
 _SMS = "tests/deliveries/test_sms.py"
 _REPORTS = "src/florin/deliveries/sms_reports.py"
 
@@ -62,6 +64,18 @@ DELIVERIES = (
       " amount='', last_day=None, name=None, message=None, code='', barcode='0', pin=None), 'a4')"
       "\n            if False:\n                raise MessageNotSent",
       "tests/deliveries/test_code_in_mail.py::test_no_mail_has_a_code_that_was_replaced"),
+    _("who did not subscribe gets a notice", "src/florin/deliveries/notices/notify_staff.sql",
+      "and p_about = any (b.notices) and", "and",
+      f"{_NOTICES}::test_a_job_that_ends_is_one_mail"),
+    _("a member without the scope gets a notice", SENDING,
+      "if staff is not None and NEEDED_SCOPE", "if False and NEEDED_SCOPE",
+      f"{_NOTICES}::test_who_may_not_read_it_any_more_gets_nothing"),
+    _("a member subscribes to what it may not read", _SUBSCRIPTIONS,
+      "if NEEDED_SCOPE[each] not in scopes:", "if False:",
+      f"{_NOTICES}::test_each_subscribes_to_what_the_role_may_read"),
+    _("a notice that comes back is a cause of notices", _SUBSCRIPTIONS,
+      "and d.state = 'bounced' and d.kind in ('gift', 'reminder')", "and d.state = 'bounced'",
+      f"{_NOTICES}::test_a_bounce_is_one_mail_and_names_no_one"),
     _("a repetition is not counted", SENDING,
       "d.repeated + (d.state = 'sending')::integer", "d.repeated",
       f"{_MAILS}::test_a_killed_worker_repeats_under_the_same_message_id"),

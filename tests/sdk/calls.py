@@ -288,6 +288,8 @@ CALLS: dict[str, Callable[[World], Any]] = {
     "logout": _logout,
     "prove_again": lambda w: w.florin.prove_again(password=PASSWORD),
     "change_password": _change_password,
+    "get_notices": lambda w: w.florin.get_notices(),
+    "change_notices": lambda w: w.florin.change_notices(about=["job.finished"]),
     "ask_for_verification": lambda w: w.florin.ask_for_verification(email=w.email),
     "verify_email": _verify_email,
     "me": lambda w: w.florin.me(),

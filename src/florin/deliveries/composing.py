@@ -12,6 +12,7 @@ from florin.deliveries.channels.pdf import Voucher
 from florin.deliveries.content import Attachment, CardTile, MessageContent
 from florin.deliveries.delivery import CAUSE_OF_ACCOUNT
 from florin.deliveries.look import HOUSE, MerchantLook, read_look
+from florin.deliveries.notices.mails import compose_staff_mail, read_staff_notice
 from florin.deliveries.payment_mails import compose_payment_mail, read_notice
 from florin.deliveries.texts import text_of
 from florin.kit.amounts import format_amount, format_last_day
@@ -82,7 +83,7 @@ async def find_message_facts(tx: Tx, merchant: UUID, row: Row) -> MessageFacts:
     token = (
         UUID(cause.removeprefix(CAUSE_OF_ACCOUNT)) if cause.startswith(CAUSE_OF_ACCOUNT) else None
     )
-    notice = read_notice(row)
+    notice = None if read_staff_notice(row) else read_notice(row)
     order = None if notice is None else notice.order
     facts = await tx.one(_FACTS, merchant, row["card"], row["member"], token, order, row["address"])
     assert facts is not None, "merchants are never deleted"
@@ -108,6 +109,10 @@ def compose_message(
         return gift if voucher is None else _with_code(gift, voucher, printed)
     if row["kind"] == "reminder":
         return _reminder(row, facts)
+    staff = read_staff_notice(row)
+    if staff is not None:
+        merchant = facts.merchant_name
+        return compose_staff_mail(row, staff, merchant=merchant, public_url=public_url)
     notice = read_notice(row)
     if notice is not None:
         return compose_payment_mail(

@@ -16,6 +16,7 @@ import msgspec
 
 from florin.deliveries.changes import ERASED
 from florin.deliveries.delivery import FAILURE_MAX
+from florin.deliveries.notices.subscriptions import notify_of_bounce
 from florin.deliveries.suppressions import suppress_address
 from florin.kit import ids
 from florin.kit.errors import NotFound, Refusal
@@ -88,6 +89,8 @@ async def _record(database: Database, delivery: UUID, generation: int, report: M
         row = await tx.one(_RECORD, delivery, generation, state, detail[:FAILURE_MAX])
         if row is not None and report.type != "delivered" and row["address"] != ERASED:
             await suppress_address(tx, row["merchant"], row["address"], report.type, delivery)
+        if row is not None:
+            await notify_of_bounce(tx, row["merchant"], delivery)
 
 
 def _check_signature(secret: str, body: bytes, headers: Mapping[str, str]) -> None:

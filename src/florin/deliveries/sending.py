@@ -22,7 +22,10 @@ from florin.deliveries.composing import (
     find_message_facts,
 )
 from florin.deliveries.delivery import FAILURE_MAX, QUEUES, secret_binding
+from florin.deliveries.notices.mails import read_staff_notice
+from florin.deliveries.notices.subscriptions import NEEDED_SCOPE, notify_of_bounce
 from florin.deliveries.sms_reports import report_url
+from florin.identity.scopes import ROLES
 from florin.kit import ids
 from florin.kit.encryption import Sealer, UnsealFailed
 from florin.kit.observability import logging, metrics
@@ -126,6 +129,9 @@ class DeliverySender:
         obstacle = facts.obstacle(row["kind"])
         if row["kind"] == "notice" and row["member"] is not None and facts.role is None:
             obstacle = "its reader is no member any more"
+        staff = read_staff_notice(row)
+        if staff is not None and NEEDED_SCOPE[staff.about] not in ROLES.get(facts.role or "", ()):
+            obstacle = "the role of its reader does not allow it any more"
         if obstacle is not None:
             return _Ended("cancelled", obstacle)
         # Not mails of accounts and receipts: their recipients ask for them or need them.
@@ -212,3 +218,5 @@ async def _record(tx: Tx, key: tuple[UUID, UUID, int], row: Row, ended: _Ended) 
         )
     erased = ended.again_s is None and row["kind"] in _ACCOUNT_MAILS
     await tx.run(_RECORD, *key, ended.state, ended.failure, erased)
+    if ended.state == "bounced":
+        await notify_of_bounce(tx, key[0], key[1])

@@ -5,6 +5,7 @@ from urllib.parse import parse_qsl
 from uuid import UUID
 
 from florin.deliveries.channels.sms import is_signed
+from florin.deliveries.notices.subscriptions import notify_of_bounce
 from florin.kit import ids
 from florin.kit.errors import NotFound, Refusal
 from florin.kit.postgres.database import Database
@@ -66,6 +67,7 @@ async def receive_report(
         failure = f"Twilio: {said['MessageStatus']}, error {said.get('ErrorCode', 'unknown')}"[:500]
     async with database.transaction() as tx:
         await tx.run(_RECORD, merchant, delivery, address[2], state, failure)
+        await notify_of_bounce(tx, merchant, delivery)
 
 
 def _read_form(body: bytes) -> list[tuple[str, str]]:

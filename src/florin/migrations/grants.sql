@@ -8,7 +8,7 @@ grant insert on merchant, branding, member, api_key, program, session, email_tok
 grant update (name, second_factor_roles, timezone, clock_offset, clock_moving) on merchant to {role};
 grant update (slug, card_color, line_color, logo, logo_kind, logo_tag, changed_at) on branding to {role};
 grant update (role, password_hash, email_verified_at, totp_sealed, totp_confirmed_at, totp_step,
-  recovery_hashes) on member to {role};
+  recovery_hashes, notices) on member to {role};
 grant update (current_hash, previous_hash, nonce, client_hash, second_factor, proved_at, rotated_at,
   revoked_at, reused) on session to {role};
 grant update (sealed, delivered_at, used_at) on email_token to {role};
@@ -44,7 +44,7 @@ grant execute on function quotas, quota_limit, cards_left, take_job_quota, excee
 grant insert, update, delete on quota to {role};
 grant delete on quota_use to {role};
 grant execute on function analyze_grown, expire_due, merchants_due, cards_with_holds_due, erase_codes, forget_keys,
-  finish_job, erase_person to {role};
+  finish_job, erase_person, notify_staff to {role};
 grant insert, update on job to {role};
 grant insert, update, delete on webhook_endpoint, webhook_delivery to {role};
 grant usage on sequence webhook_delivery_position to {role};

@@ -4,6 +4,7 @@ from typing import Any
 
 from litestar import get, post
 
+from florin.deliveries.notices.subscriptions import NEEDED_SCOPE
 from florin.web.drawing.codes import draw_qr
 from florin.web.internal_api import ApiProblem
 from florin.web.pages import PAGE, PageResponse, PageView
@@ -109,6 +110,13 @@ async def change_password(view: PageView, visitor: Visitor) -> PageResponse:
     return view.go("/account", done="password-changed")
 
 
+@post("/account/notices", status_code=200, **PAGE)
+async def change_notices(view: PageView, visitor: Visitor) -> PageResponse:
+    form = await view.form()
+    await view.api(visitor).patch("/auth/notices", {"about": form.all("about")})
+    return view.go("/account", done="notices-changed")
+
+
 @post("/account/sessions/{session_id:str}/end", status_code=200, **PAGE)
 async def end_session(view: PageView, visitor: Visitor, session_id: str) -> PageResponse:
     await view.api(visitor).delete(f"/sessions/{session_id}")
@@ -170,11 +178,14 @@ async def _show_account(
     me = await api.get("/auth/me")
     view.in_zone(me["merchant"]["timezone"])
     sessions = await api.get("/sessions", limit=100)
+    notices = await api.get("/auth/notices")
     return view.show(
         "sign-in/account.html",
         status=status,
         me=me,
         sessions=sessions["data"],
+        about=notices["about"],
+        offered=[each for each, scope in NEEDED_SCOPE.items() if scope in me["scopes"]],
         errors=errors or {},
     )
 
@@ -212,6 +223,7 @@ handlers = [
     verify_address,
     account_page,
     change_password,
+    change_notices,
     end_session,
     sign_out_everywhere,
     factor_page,

@@ -100,6 +100,7 @@ PAGES: dict[str, str] = {
     "POST /c/{token}/top-up": PUBLIC,
     "GET /account": PERSON,
     "POST /account/password": PERSON,
+    "POST /account/notices": PERSON,
     "POST /account/sessions/{session_id}/end": PERSON,
     "POST /account/sign-out-everywhere": PERSON,
     "GET /account/second-factor": PERSON,

@@ -78,6 +78,13 @@ where e.merchant = any ($1) and e.id = any ($2) and e.state = 'enabled'
   and (e.id = any ($3) or e.failing_since < clock_timestamp() - make_interval(days => $4))
 returning e.merchant, e.id, e.disabled_reason
 """
+# It may be enabled and disabled again: its latest change is in the cause.
+_NOTIFY = """
+select notify_staff(e.merchant, 'webhook_endpoint.disabled', e.id::text || '.'
+    || extract(epoch from clock_timestamp())::text,
+  jsonb_build_object('endpoint', e.id, 'url', e.url, 'reason', $3::text))
+from florin.webhook_endpoint e where e.merchant = $1 and e.id = $2
+"""
 
 
 def next_delay_s(attempts: int, attempt: Attempt) -> float | None:
@@ -136,5 +143,7 @@ async def _disable(tx: Tx, failed: Sequence[tuple[UUID, UUID]], gone: Sequence[U
         reason = {"disabled_reason": row["disabled_reason"]}
         await record_audit(tx, by, "webhook_endpoint.disabled", shown, after=reason)
         await publish(tx, TOPIC_DISABLED, merchant=row["merchant"], noun=row["id"])
+        why = "gone" if row["id"] in gone else "failing"
+        await tx.run(_NOTIFY, row["merchant"], row["id"], why)
         metrics.webhook_endpoints_disabled.inc()
         _log.warning("a webhook endpoint was disabled", endpoint=shown, **reason)

@@ -81,6 +81,10 @@ class Card(Named, kw_only=True):
     url: str | None = None
 
 
+class NoticeSubscription(Noun, kw_only=True):
+    about: list[str]
+
+
 class CardLink(Noun, kw_only=True):
     card: str
     url: str

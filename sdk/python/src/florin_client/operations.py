@@ -331,6 +331,8 @@ class Operations:
     change_member = Operation(nouns.User, "PATCH /members/{}", by_id_fields)
     remove_member = Operation(nouns.User, "DELETE /members/{}", by_id_query)
     reset_second_factor = Operation(nouns.User, "POST /members/{}/reset-second-factor", by_id)
+    get_notices = Operation(nouns.NoticeSubscription, "GET /auth/notices", none)
+    change_notices = Operation(nouns.NoticeSubscription, "PATCH /auth/notices", fields)
     list_audit = ListOperation(nouns.AuditRecord, "GET /audit", filters)
     get_audit = Operation(nouns.AuditRecord, "GET /audit/{}", by_id)
     list_keys = ListOperation(nouns.ApiKey, "GET /api-keys", filters)

@@ -13,6 +13,9 @@ begin
   select p_merchant, p_event, 'job.finished', p_job, 1,
     jsonb_build_object('state', 'finished', 'done', j.done - j.refused - j.cancelled), j.actor, clock(p_merchant)
   from job j where j.merchant = p_merchant and j.id = p_job;
+  perform notify_staff(p_merchant, 'job.finished', p_job::text, jsonb_build_object('job', j.id,
+    'done', j.done - j.refused - j.cancelled, 'total', j.total, 'refused', j.refused))
+  from job j where j.merchant = p_merchant and j.id = p_job and j.advance_to is null;
   insert into outbox (topic, merchant, resource_id)
   select 'job.finished', p_merchant, p_event from merchant m where m.id = p_merchant and m.followed;
   return true;

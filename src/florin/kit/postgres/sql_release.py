@@ -29,6 +29,7 @@ FUNCTION_FILES = (
     "ledger/analyze.sql",
     "kit/postgres/idempotency.sql",
     "kit/queue/queue.sql",
+    "deliveries/notices/notify_staff.sql",
     "cards/jobs/finish_job.sql",
     "cards/erase_person.sql",
     "webhooks/fan_out.sql",
