@@ -210,14 +210,15 @@ PAGES = (
     _(
         "a card that cannot be spent is printed",
         CARD,
-        "    if card is None or not is_usable(card):\n        return _refuse(view)\n    voucher",
-        "    if card is None:\n        return _refuse(view)\n    voucher",
+        "    if card is None or not is_usable(card):\n        return refuse_card(view)\n"
+        "    voucher",
+        "    if card is None:\n        return refuse_card(view)\n    voucher",
         f"{HELD_CARDS}::test_a_card_that_cannot_be_spent_shows_no_code",
     ),
     _(
         "the page of a card may be found by search engines",
         CARD,
-        "    shown.headers.update(_HIDDEN)\n",
+        "    shown.headers.update(HIDDEN)\n",
         "",
         f"{HELD_CARDS}::test_nothing_of_a_card_is_kept_or_found",
     ),
