@@ -47,7 +47,7 @@ if [ ! -s ca_certificate ] || [ ! -s server_key ]; then
     openssl ecparam -name prime256v1 -genkey -noout -out "$work/server.key"
     openssl req -new -key "$work/server.key" -subj '/CN=florin' -out "$work/server.csr"
     names=DNS:localhost
-    for name in database database-replica valkey-1 valkey-2 valkey-3 \
+    for name in database database-replica database-third etcd-1 etcd-2 etcd-3 valkey-1 valkey-2 valkey-3 \
         valkey-4 valkey-5 valkey-6 sentinel-1 sentinel-2 sentinel-3; do
         names=$names,DNS:$name
     done
@@ -67,10 +67,18 @@ make() {
     [ -s "$name" ] || "$@" | keep "$name"
 }
 tls='sslmode=verify-full&sslrootcert=/run/secrets/ca_certificate'
-database() { printf 'postgresql://%s:%s@%s/florin?%s\n' "$1" "$(cat "$2")" "$3" "$tls"; }
+database() { printf 'postgresql://%s:%s@%s/florin?%s\n' "$1" "$(cat "$2")" "$3" "$tls${4:-}"; }
 make database_url_owner database florin_owner owner_password database:5432
 make database_url database florin_app app_password database:5432
 make database_url_replica database florin_app app_password database-replica:5432
+# The same for compose.patroni.yaml: three servers, of which the primary accepts writes.
+servers='database database-replica database-third'
+all=database:5432,database-replica:5432,database-third:5432
+primary='&target_session_attrs=read-write'
+each_server() { for each in $servers; do database florin_app app_password "$each:5432"; done | paste -sd , -; }
+make patroni_database_url_owner database florin_owner owner_password "$all" "$primary"
+make patroni_database_url database florin_app app_password "$all" "$primary"
+make patroni_database_url_replica each_server
 valkey=$(cat valkey_password)
 trust='ssl_ca_certs=/run/secrets/ca_certificate'
 make redis_url printf 'rediss+sentinel://:%s@sentinel-1:26379,sentinel-2:26379,sentinel-3:26379/florin?sentinel_password=%s&%s\n' \

@@ -32,12 +32,14 @@ _PARTS = Path(__file__).parent / "stand_ins" / "parts"
 _FILES = (
     "compose.yaml",
     "compose.development.yaml",
+    "compose.patroni.yaml",
     "compose.tls.yaml",
     "compose.valkey-cluster.yaml",
     "stack.yaml",
     "stack.sh",
     "secrets.sh",
     "haproxy",
+    "patroni",
     "postgres",
     "valkey",
 )
@@ -54,7 +56,7 @@ ENTRYPOINT ["sh", "-c", "[ $0 != api ] || { echo broken >&2; exit 3; }; exec flo
 def engine_with_images(*, more: bool = False) -> Generator[Engine]:
     """An engine with networks, and the images of the product and stand-ins for the others.
 
-    `more`: also the older PostgreSQL, which only the long form needs.
+    `more`: also those that only the long form needs, of Patroni and an older PostgreSQL.
     """
     place = Path(tempfile.mkdtemp(prefix="florin-engine-"))
     try:
@@ -63,6 +65,10 @@ def engine_with_images(*, more: bool = False) -> Generator[Engine]:
             build_images(engine)
             if more:
                 _build_part(engine, "postgres-15")
+                base = ("--build-arg", "BASE=stand-in-postgres", "--network", "host")
+                folder = str(CHECKOUT / "deploy" / "patroni")
+                words = ("-q", *base, "-t", "stand-in-patroni", folder)
+                engine.docker("build", *words, within_s=600)
             print(f"\nimages built in {time.monotonic() - began:.1f} s")
         with network_namespace() as namespace, running_engine(place, namespace=namespace) as engine:
             yield engine
@@ -167,7 +173,7 @@ class Topology:
 
 
 def images() -> dict[str, str]:
-    return {f"{part.upper()}_IMAGE": f"stand-in-{part}" for part in PARTS}
+    return {f"{part.upper()}_IMAGE": f"stand-in-{part}" for part in (*PARTS, "patroni")}
 
 
 def project_folder(*, secrets: bool = True) -> Path:

@@ -24,7 +24,7 @@ BEFORE_MIGRATION = {"database", "database-replica"} | {
 PUBLISHED = {"balancer", "grafana"}  # Grafana on loopback only
 
 
-OVERRIDES = ("compose.development.yaml", "compose.valkey-cluster.yaml")
+OVERRIDES = ("compose.development.yaml", "compose.patroni.yaml", "compose.valkey-cluster.yaml")
 
 
 class _Loader(yaml.SafeLoader):
@@ -220,6 +220,35 @@ def test_the_overrides_add_services_without_rights_and_publish_nothing() -> None
             assert re.search(rf"\b{secret['file'].rpartition('/')[2]}\b", made), secret
 
 
+def test_only_databases_and_etcd_reach_what_elects_the_primary() -> None:
+    override = load("compose.patroni.yaml")
+    members = {
+        name
+        for name, service in override["services"].items()
+        if "election" in service.get("networks", ())
+    }
+    assert override["networks"]["election"] == {"internal": True}
+    databases = {"database", "database-replica", "database-third"}
+    assert members == databases | {"etcd-1", "etcd-2", "etcd-3"}
+    etcd = (DEPLOY / "patroni" / "etcd.sh").read_text("utf-8")
+    assert "--client-cert-auth " in etcd.replace("--peer-client-cert-auth", "")
+    assert "--peer-client-cert-auth" in etcd
+    names = (DEPLOY / "secrets.sh").read_text("utf-8")
+    assert all(re.search(rf"\b{name}\b", names) for name in members), "not in the certificate"
+
+
+def test_a_failover_of_patroni_loses_no_acknowledged_commit() -> None:
+    text = (DEPLOY / "patroni" / "server.sh").read_text("utf-8")
+    config = yaml.safe_load(
+        re.sub(r"\$\S+", "value", text.partition("<<END\n")[2].partition("\nEND\n")[0])
+    )
+    dcs = config["bootstrap"]["dcs"]
+    assert (dcs["synchronous_mode"], dcs["synchronous_mode_strict"]) == (True, True)
+    # Patroni asks for it; else a primary that cannot renew its lease in time keeps serving.
+    assert dcs["loop_wait"] + 2 * dcs["retry_timeout"] <= dcs["ttl"]
+    assert all(line.split()[0] in ("local", "hostssl") for line in config["postgresql"]["pg_hba"])
+
+
 def test_secrets_that_are_there_are_kept(tmp_path: Path) -> None:
     shutil.copy(DEPLOY / "secrets.sh", tmp_path)
     script_path = tmp_path / "secrets.sh"
@@ -231,7 +260,7 @@ def test_secrets_that_are_there_are_kept(tmp_path: Path) -> None:
     subprocess.run([str(script_path)], check=True)
     assert {each.name: each.read_bytes() for each in (tmp_path / "secrets").iterdir()} == before
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
-    assert len(before) > 15
+    assert len(before) > 20
 
 
 def test_only_the_migration_gets_the_owner_of_the_schema() -> None:

@@ -86,7 +86,8 @@ def test_the_checkers_find_nothing_and_would_find_something(tmp_path: Path) -> N
     assert said.returncode == 0, said.stdout + said.stderr
     copy = tmp_path / "checkout"
     shutil.copytree(WORKFLOWS, copy / ".github" / "workflows")
-    shutil.copytree(CHECKOUT / "deploy" / "ci", copy / "deploy" / "ci")
+    for name in ("ci", "patroni"):
+        shutil.copytree(CHECKOUT / "deploy" / name, copy / "deploy" / name)
     shutil.copy(CHECKOUT / "deploy" / "Dockerfile", copy / "deploy")
     flow = copy / ".github" / "workflows" / "ci.yml"
     good = flow.read_text("utf-8")
