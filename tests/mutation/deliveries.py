@@ -109,7 +109,7 @@ DELIVERIES = (
       "  and a.issued_at <= a.expires_at - make_interval(days => n.days)\n", "",
       "tests/deliveries/test_reminders.py::test_a_card_of_few_days_is_not_reminded_at_once"),
     _("a delivery for later is sent now", DELIVERY,
-      "when $16 > n.now then 'waiting'", "when false then 'waiting'",
+      "when u.due > n.now then 'waiting'", "when false then 'waiting'",
       f"{_UNIT}::test_a_delivery_for_later_has_no_job"),
     _("the second of two equal local times counts", DELIVERY,
       "select min(u)", "select ($1::timestamp at time zone $2) as min",

@@ -264,6 +264,20 @@ async def test_a_failed_payment_changes_only_by_money(
     assert (await read(http, f"/orders/{order['id']}"))["state"] == "fulfilled"
 
 
+async def test_what_was_paid_at_the_test_gateway_stays_paid(
+    http: httpx.AsyncClient, shop: Shop, database: Database
+) -> None:
+    order = await place(http, shop)
+    token = order["pay_url"].rpartition("/")[2]
+    counted = [
+        (await decide_outcome(database, token, outcome))[1]
+        for outcome in ("declined", "paid", "declined", "expired")
+    ]
+    assert counted == [True, True, False, False]
+    await choose(order, "expired")
+    assert (await read(http, f"/orders/{order['id']}"))["state"] == "fulfilled"
+
+
 async def test_late_money_fulfils_an_order_that_stands(http: httpx.AsyncClient, shop: Shop) -> None:
     """R21."""
     order = await place(http, shop)

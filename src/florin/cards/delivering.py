@@ -7,7 +7,7 @@ new code makes a new link, and the old code no longer works then.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -76,6 +76,14 @@ class CardLink(msgspec.Struct, kw_only=True):
     revoked: int
 
 
+class IssuedCard(NamedTuple):
+    """A card to send. `secret`: its code, followed by the PIN if it has one."""
+
+    card: UUID
+    secret: str
+    plan: DeliveryPlan
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardDeliveries:
     """Makes the links and deliveries of cards. `public_url`: where their pages are. `sms`: whether
@@ -100,22 +108,37 @@ class CardDeliveries:
         self, tx: Tx, merchant: UUID, card: UUID, secret: str, plan: DeliveryPlan
     ) -> UUID:
         """Make the link and the delivery of a card in the transaction that issues it."""
-        token = await self.links.make(tx, merchant, card, secret)
-        new = NewDelivery(
-            merchant=merchant,
-            cause=_cause(card),
-            kind="gift",
-            channel=plan.channel,
-            card=card,
-            address=plan.address,
-            locale=plan.locale,
-            message=plan.message,
-            due_at=plan.due_at,
-            local_time=plan.local_time,
-            timezone=plan.timezone,
-            secret=token,
-        )
+        [new] = await self.link_issued(tx, merchant, [IssuedCard(card, secret, plan)])
         return await enqueue_delivery(tx, new, self.sealer)
+
+    async def link_issued(
+        self, tx: Tx, merchant: UUID, cards: Sequence[IssuedCard]
+    ) -> list[NewDelivery]:
+        """Make the links of cards in the transaction that issues them; return the deliveries that
+        remain to be enqueued there.
+        """
+        if not cards:
+            return []
+        tokens = await self.links.make_links(
+            tx, merchant, [(each.card, each.secret) for each in cards]
+        )
+        return [
+            NewDelivery(
+                merchant=merchant,
+                cause=_cause(each.card),
+                kind="gift",
+                channel=each.plan.channel,
+                card=each.card,
+                address=each.plan.address,
+                locale=each.plan.locale,
+                message=each.plan.message,
+                due_at=each.plan.due_at,
+                local_time=each.plan.local_time,
+                timezone=each.plan.timezone,
+                secret=token,
+            )
+            for each, token in zip(cards, tokens, strict=True)
+        ]
 
     async def with_delivery(
         self, database: Database, merchant: UUID, uuid: UUID, card: Card

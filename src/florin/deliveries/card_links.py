@@ -19,6 +19,10 @@ from florin.kit.postgres.database import Database, Tx
 _BYTES = 16
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22}")
 
+_INSERT = """
+insert into florin.card_link (merchant, id, card, token_hash, sealed_code)
+select $1, * from unnest($2::uuid[], $3::uuid[], $4::bytea[], $5::bytea[])
+"""
 _FIND = """
 select l.merchant, l.id, l.card, l.sealed_code from florin.card_link l
 where l.token_hash = any($1) and l.revoked_at is null limit 1
@@ -49,17 +53,27 @@ class CardLinks:
 
     async def make(self, tx: Tx, merchant: UUID, card: UUID, secret: str) -> str:
         """Make a link; return its token. `secret`: see OpenedLink. Older links stay valid."""
-        link, token = ids.new_id(), secrets.token_urlsafe(_BYTES)
-        await tx.run(
-            "insert into florin.card_link (merchant, id, card, token_hash, sealed_code)"
-            " values ($1, $2, $3, $4, $5)",
-            merchant,
-            link,
-            card,
-            _hash(self.peppers[0], token),
-            self._sealer(token).seal(secret, bound_to=_binding(merchant, link, card)),
-        )
+        [token] = await self.make_links(tx, merchant, [(card, secret)])
         return token
+
+    async def make_links(
+        self, tx: Tx, merchant: UUID, cards: Sequence[tuple[UUID, str]]
+    ) -> list[str]:
+        """Make a link for each card with its secret, in one statement; return their tokens."""
+        tokens = [secrets.token_urlsafe(_BYTES) for _ in cards]
+        links = [ids.new_id() for _ in cards]
+        await tx.run(
+            _INSERT,
+            merchant,
+            links,
+            [card for card, _ in cards],
+            [_hash(self.peppers[0], token) for token in tokens],
+            [
+                self._sealer(token).seal(secret, bound_to=_binding(merchant, link, card))
+                for token, link, (card, secret) in zip(tokens, links, cards, strict=True)
+            ],
+        )
+        return tokens
 
     async def open(self, database: Database, token: str) -> OpenedLink | None:
         """The card of a token, and its code; None for a token that is unknown or revoked."""

@@ -4,7 +4,7 @@
 job of the same transaction; one for later waits for the sweep (see schedule.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
@@ -30,14 +30,21 @@ CAUSE_OF_ACCOUNT = "token:"  # the cause of an account's mail: its e-mail token
 _INSERT = """
 insert into florin.delivery (merchant, id, cause, kind, channel, card, member, address, locale,
   message, data, local_time, timezone, secret_sealed, secret_until, due_at, state, sent_at)
-select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::jsonb, $12, $13, $14,
-  case when $14::bytea is not null then clock_timestamp() + $15::interval end,
-  coalesce($16, n.now),
-  case when $5 = 'link' then 'sent' when $16 > n.now then 'waiting' else 'due' end,
-  case when $5 = 'link' then n.now end
-from (select clock($1) as now) n
+select u.merchant, u.id, u.cause, u.kind, u.channel, u.card, u.member, u.address, u.locale,
+  u.message, u.data::jsonb, u.local_time, u.timezone, u.secret,
+  case when u.secret is not null then clock_timestamp() + $1::interval end,
+  coalesce(u.due, n.now),
+  case when u.channel = 'link' then 'sent' when u.due > n.now then 'waiting' else 'due' end,
+  case when u.channel = 'link' then n.now end
+from unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::uuid[],
+    $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::bytea[],
+    $16::timestamptz[]) with ordinality
+  as u (merchant, id, cause, kind, channel, card, member, address, locale, message, data,
+    local_time, timezone, secret, due, n)
+cross join lateral (select clock(u.merchant) as now) n
+order by u.n
 on conflict (merchant, cause) do nothing
-returning state
+returning id, state
 """
 
 # The first minute at or after the local time: in a gap of summer time the first valid one, and of a
@@ -100,12 +107,44 @@ async def enqueue_delivery(tx: Tx, new: NewDelivery, sealer: Sealer | None = Non
     """Write a delivery in the transaction of its cause; return its id. If the cause has a delivery
     already, nothing is written and that one's id is returned. `sealer`: of one with a secret.
     """
+    if new.id in await enqueue_deliveries(tx, [new], sealer):
+        return new.id
+    found: UUID = await tx.value(
+        "select id from florin.delivery where merchant = $1 and cause = $2",
+        new.merchant,
+        new.cause,
+    )
+    return found
+
+
+async def enqueue_deliveries(
+    tx: Tx, new: Sequence[NewDelivery], sealer: Sealer | None = None
+) -> set[UUID]:
+    """Write deliveries in the transaction of their cause, in one statement, with the jobs of those
+    that are due; return the ids of those that were written: a cause has one delivery.
+    """
+    if not new:
+        return set()
+    columns = zip(*(_columns(each, sealer) for each in new), strict=True)
+    made = await tx.all(_INSERT, KEPT_FOR, *(list(column) for column in columns))
+    states = {row["id"]: row["state"] for row in made}
+    jobs = [
+        send_job(each.merchant, each.id, each.channel, 1)
+        for each in new
+        if states.get(each.id) == "due"
+    ]
+    if jobs:
+        await enqueue(tx, *jobs)
+    return set(states)
+
+
+def _columns(new: NewDelivery, sealer: Sealer | None) -> tuple[Any, ...]:
+    """The arrays' elements of _INSERT, in their order."""
     sealed = None
     if new.secret is not None:
         assert sealer is not None
         sealed = sealer.seal(new.secret, bound_to=secret_binding(new.merchant, new.id))
-    made = await tx.one(
-        _INSERT,
+    return (
         new.merchant,
         new.id,
         new.cause,
@@ -120,19 +159,8 @@ async def enqueue_delivery(tx: Tx, new: NewDelivery, sealer: Sealer | None = Non
         None if new.local_time is None else new.local_time.isoformat(timespec="minutes"),
         new.timezone,
         sealed,
-        KEPT_FOR,
         new.due_at,
     )
-    if made is None:
-        found: UUID = await tx.value(
-            "select id from florin.delivery where merchant = $1 and cause = $2",
-            new.merchant,
-            new.cause,
-        )
-        return found
-    if made["state"] == "due":
-        await enqueue(tx, send_job(new.merchant, new.id, new.channel, 1))
-    return new.id
 
 
 def send_job(merchant: UUID, delivery: UUID, channel: str, generation: int) -> NewJob:

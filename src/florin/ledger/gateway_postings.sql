@@ -42,18 +42,27 @@ begin
   return p_transfer;
 end $$;
 
--- The event of something that is not a card: `p_data` is the whole object as it was.
-create function record_event(
-  p_merchant uuid, p_event uuid, p_type text, p_noun uuid, p_data jsonb, p_actor text
+-- Events of things that are not cards, in their order: each of `p_data` is the whole object as it was.
+create function record_events(
+  p_merchant uuid, p_event uuid[], p_type text[], p_noun uuid[], p_data jsonb[], p_actor text
 ) returns void
 language plpgsql volatile security definer set search_path from current as $$
 begin
-  if p_type !~ '^(order|payment|payment_refund|dispute|gateway)\.' then
-    raise exception 'no event of this kind: %', p_type using errcode = 'invalid_parameter_value';
+  if exists (select from unnest(p_type) t
+      where t !~ '^(order|payment|payment_refund|dispute|gateway)\.') then
+    raise exception 'no events of these kinds: %', p_type using errcode = 'invalid_parameter_value';
   end if;
   perform begin_money();
-  insert into event (merchant, id, type, resource_id, sequence, data, actor, created_at)
-  values (p_merchant, p_event, p_type, p_noun, 1, p_data, p_actor, clock(p_merchant));
+  with recorded as (
+    insert into event (merchant, id, type, resource_id, sequence, data, actor, created_at)
+    select p_merchant, u.id, u.type, u.noun, 1, u.data, p_actor, m.at
+    from unnest(p_event, p_type, p_noun, p_data) with ordinality as u (id, type, noun, data, n)
+    cross join (select clock(p_merchant) as at) m
+    order by u.n
+  )
   insert into outbox (topic, merchant, resource_id)
-  select p_type, p_merchant, p_event from merchant m where m.id = p_merchant and m.followed;
+  select u.type, p_merchant, u.id
+  from unnest(p_event, p_type) with ordinality as u (id, type, n)
+  where exists (select from merchant m where m.id = p_merchant and m.followed)
+  order by u.n;
 end $$;

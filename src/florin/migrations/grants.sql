@@ -50,7 +50,7 @@ grant insert, update, delete on webhook_endpoint, webhook_delivery to {role};
 grant usage on sequence webhook_delivery_position to {role};
 grant execute on function webhook_fan_out, webhook_due_lanes, webhook_due to {role};
 grant insert, delete on job_code_export, job_part to {role};
-grant execute on function post_gateway, record_event, pay_out, undo_payout to {role};
+grant execute on function post_gateway, record_events, pay_out, undo_payout to {role};
 grant insert on commission_rate, payout_batch, payout to {role};
 grant update (payouts, amount) on payout_batch to {role};
 grant update (state, reason, resolved_at) on payout to {role};

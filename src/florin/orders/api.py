@@ -30,7 +30,6 @@ from florin.orders import order as orders
 from florin.orders import refunding, refunds
 from florin.orders.checkout import OrderNotPayable, OrderPaid
 from florin.orders.order import Order, OrderRequest, OrderState
-from florin.orders.order_page import find_page_url
 from florin.orders.order_rows import OrderOrigin
 from florin.orders.refunds import RefundPlan
 from florin.orders.services import OrderServices
@@ -93,11 +92,9 @@ async def place_order(
     checked = idempotency_key(key, required=True)
     base = settings.public_url or str(request.base_url).rstrip("/")
     origin = OrderOrigin(caller.merchant, caller.actor, base)
-    order, replayed = await selling.checkout.place_order(origin, data, key=checked)
+    placed = await selling.checkout.place_order(origin, data, key=checked)
     await send_position(request, db)
-    shown = await orders.find_order(db, caller.merchant, order)
-    shown.url = await find_page_url(db, selling.checkout, caller.merchant, order)
-    return Response(shown, headers=REPLAYED if replayed else None)
+    return Response(placed.order, headers=REPLAYED if placed.replayed else None)
 
 
 @get("/orders", summary="List orders", responses=refusal_responses())

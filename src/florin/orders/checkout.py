@@ -5,7 +5,10 @@ buyer pays. The payment's row exists before the gateway is asked, and its id is 
 repetition after a lost answer finds what the first request made.
 """
 
+from typing import NamedTuple
 from uuid import UUID
+
+import msgspec
 
 from florin.cards.card import parse_card_id
 from florin.cards.references import OF_ORDER, given_reference, refuse_taken
@@ -25,24 +28,29 @@ from florin.ledger.refusals import (
     CurrencyMismatch,
     ProgramNotFound,
 )
-from florin.orders.events import record_order
+from florin.orders.events import order_event, record_events, record_order
 from florin.orders.item_delivery import plan_items
-from florin.orders.order import CARDS_MAX, RECIPIENTS_MAX, OrderItemRequest, OrderRequest
+from florin.orders.order import (
+    CARDS_MAX,
+    RECIPIENTS_MAX,
+    Order,
+    OrderItemRequest,
+    OrderRequest,
+    find_order,
+)
 from florin.orders.order_rows import (
+    NewOrder,
     OrderOrigin,
+    PlacedRows,
     PricedItem,
-    insert_items_in,
     insert_order_in,
     new_page,
+    new_payment_row,
+    placed_order,
     total_of,
 )
-from florin.orders.payment_attempts import (
-    OrderNotPayable,
-    begin_attempt,
-    insert_attempt,
-    read_payment_row,
-)
-from florin.payments.gateway import GatewayRefused, GatewayUnavailable
+from florin.orders.payment_attempts import OrderNotPayable, begin_attempt, read_payment_row
+from florin.payments.gateway import GatewayRefused, GatewayUnavailable, Opened, PaymentRow
 from florin.payments.gateway_directory import GatewayDirectory
 
 _log = logging.get_logger()
@@ -77,6 +85,15 @@ class OrderPaid(Refusal):
     status = 402
 
 
+class PlacedOrder(NamedTuple):
+    """An order with the address of its page. `replayed`: an earlier request with the same key
+    placed it.
+    """
+
+    order: Order
+    replayed: bool
+
+
 class Checkout:
     """Places orders and opens their payments. `sms`: whether messages by SMS can be sent."""
 
@@ -90,9 +107,9 @@ class Checkout:
 
     async def place_order(
         self, origin: OrderOrigin, request: OrderRequest, *, key: str | None, bulk: bool = False
-    ) -> tuple[UUID, bool]:
-        """Place an order and open its payment; return its id, and whether it is a repetition.
-        `bulk`: one card for each of many recipients, issued by a job once the order is paid.
+    ) -> PlacedOrder:
+        """Place an order and open its payment. `bulk`: one card for each of many recipients, issued
+        by a job once the order is paid.
 
         Raises ProgramNotFound, AmountNotAllowed, CurrencyMismatch, CardNotFound, GatewayOff,
         CurrencyNotSupportedByGateway, IdempotencyKeyReused, ReferenceTaken; OutcomeUnknown if the
@@ -101,10 +118,11 @@ class Checkout:
         """
         merchant = origin.merchant
         order, payment = ids.new_id(), ids.new_id()
-        provider, gateway = await self._gateways.choose(merchant, request.gateway)
-        connected = await self._gateways.gateway(merchant, provider, gateway)
+        chosen = await self._gateways.choose(merchant, request.gateway)
+        connected = await self._gateways.gateway(merchant, *chosen)
         plans = await plan_items(self._database, merchant, request, sms=self.sms, alike=bulk)
         reference = given_reference(request.reference)
+        made: tuple[PlacedRows, Order] | None = None
         async with (
             refuse_taken(self._database, OF_ORDER, merchant, reference),
             self._database.transaction() as tx,
@@ -123,17 +141,35 @@ class Checkout:
                 most = RECIPIENTS_MAX if bulk else CARDS_MAX
                 items = await _price_items(tx, merchant, request, most)
                 connected.check_amount(items[0].currency, total_of(items))
-                page = new_page(self._sealer, merchant, order)
-                await insert_order_in(tx, origin, request, order, page, items, bulk=bulk)
-                await insert_items_in(tx, merchant, order, items, plans)
-                await insert_attempt(tx, merchant, order, payment, 1, (provider, gateway))
-                await record_order(tx, merchant, order, "order.placed", origin.actor)
-        if first != order:
-            latest = await self._database.one(_LATEST, merchant, first)
-            assert latest is not None
-            payment = latest["id"]
-        await self.open_payment(merchant, payment)
-        return first, first != order
+                new = NewOrder(order, payment, new_page(self._sealer, merchant, order), chosen)
+                rows = await insert_order_in(tx, origin, request, new, items, plans, bulk=bulk)
+                shown = await find_order(tx, merchant, order) if bulk else placed_order(rows)
+                event = order_event("order.placed", order, shown)
+                await record_events(tx, merchant, [event], origin.actor)
+                made = rows, shown
+        if made is None:
+            return await self._repeat_order(merchant, first)
+        rows, shown = made
+        opened = await self._open(new_payment_row(rows))
+        url = f"{origin.base_url}/o/{rows.new.page.token}"
+        shown = msgspec.structs.replace(shown, pay_url=opened.url, url=url)
+        return PlacedOrder(shown, replayed=False)
+
+    async def _repeat_order(self, merchant: UUID, order: UUID) -> PlacedOrder:
+        """The order of an earlier request with the key; its payment is opened if it was not."""
+        latest = await self._database.one(_LATEST, merchant, order)
+        assert latest is not None
+        await self.open_payment(merchant, latest["id"])
+        shown = await find_order(self._database, merchant, order)
+        page = await self._database.one(
+            "select merchant, id, token_sealed, base_url from florin.orders"
+            " where merchant = $1 and id = $2",
+            merchant,
+            order,
+        )
+        assert page is not None
+        shown = msgspec.structs.replace(shown, url=self.page_url(page))
+        return PlacedOrder(shown, replayed=True)
 
     async def open_payment(self, merchant: UUID, payment: UUID) -> None:
         """Ask the gateway for the page where the buyer pays, unless it was asked before.
@@ -141,8 +177,11 @@ class Checkout:
         Raises OutcomeUnknown, OrderNotPayable if the gateway refuses definitely.
         """
         row = await read_payment_row(self._database, self._sealer, merchant, payment)
-        if row.state != "created":
-            return
+        if row.state == "created":
+            await self._open(row)
+
+    async def _open(self, row: PaymentRow) -> Opened:
+        merchant, payment = row.merchant, row.id
         try:
             gateway = await self._gateways.gateway_of(row)
             opened = await gateway.open(row)
@@ -154,15 +193,15 @@ class Checkout:
         except GatewayRefused as error:
             await _fail(self._database, merchant, payment, str(error))
             raise OrderNotPayable(f"The payment gateway refused: {error}") from error
-        async with self._database.transaction() as tx:
-            await tx.run(
-                "update florin.payment set state = 'open', reference = $3, url = $4"
-                " where merchant = $1 and id = $2 and state = 'created'",
-                merchant,
-                payment,
-                opened.reference,
-                opened.url,
-            )
+        await self._database.change(
+            "update florin.payment set state = 'open', reference = $3, url = $4"
+            " where merchant = $1 and id = $2 and state = 'created'",
+            merchant,
+            payment,
+            opened.reference,
+            opened.url,
+        )
+        return opened
 
     async def cancel_order(self, merchant: UUID, order: UUID, actor: str) -> None:
         """Cancel an order that is not paid; cancelled already is no error. Money that arrives all

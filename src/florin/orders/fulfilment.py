@@ -5,8 +5,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from florin.cards import codes, pins
-from florin.cards.delivering import CardDeliveries
-from florin.cards.delivery_plan import DeliveryPlan
+from florin.cards.delivering import CardDeliveries, IssuedCard
+from florin.deliveries.delivery import NewDelivery, enqueue_deliveries
 from florin.kit import ids
 from florin.kit.encryption import Sealer
 from florin.kit.postgres.database import Row, Tx
@@ -18,7 +18,8 @@ from florin.orders.item_delivery import plan_of_item
 CARD_WAIT_MS = 2000  # for a card that another transaction uses
 
 ITEMS = """
-select i.*, p.pin, coalesce(i.recipient_email, o.buyer_email) as address, o.locale
+select i.*, p.pin, p.name as program_name, o.locale,
+  coalesce(i.recipient_email, o.buyer_email) as address
 from florin.order_item i
 join florin.orders o on o.merchant = i.merchant and o.id = i.orders
 join florin.program p on p.merchant = i.merchant and p.id = i.program
@@ -31,13 +32,13 @@ select * from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::uuid[], $5::big
 """
 
 
-class _Sent(NamedTuple):
-    """A card to send. `secret`: its code, followed by the PIN if it has one."""
+class FulfilledItems(NamedTuple):
+    """What was put on the cards of items. `cards`: of each item, in the order of the items;
+    `deliveries`: those of new cards, which remain to be enqueued.
+    """
 
-    merchant: UUID
-    card: UUID
-    secret: str
-    plan: DeliveryPlan
+    cards: list[list[UUID]]
+    deliveries: list[NewDelivery]
 
 
 class CardFulfilment:
@@ -50,25 +51,27 @@ class CardFulfilment:
 
     async def fulfil_in(
         self, tx: Tx, merchant: UUID, order: UUID, payment: UUID, actor: str
-    ) -> list[UUID]:
-        """Put the money of an order on its cards; return them."""
+    ) -> tuple[Sequence[Row], FulfilledItems]:
+        """Put the money of an order on its cards; return its items, too."""
         items = await tx.all(_ITEMS, merchant, order)
-        return await self.put_on_cards(tx, items, payment, actor)
+        return items, await self.put_on_cards(tx, merchant, items, payment, actor)
 
     async def put_on_cards(
-        self, tx: Tx, items: Sequence[Row], payment: UUID, actor: str
-    ) -> list[UUID]:
-        """Issue and top up the cards of items, which are rows of ITEMS; return the cards. The key
-        of `order_card` admits each card once.
+        self, tx: Tx, merchant: UUID, items: Sequence[Row], payment: UUID, actor: str
+    ) -> FulfilledItems:
+        """Issue and top up the cards of items, which are rows of ITEMS. The key of `order_card`
+        admits each card once.
 
         Raises Overloaded, a refusal of the ledger, and asyncpg.UniqueViolationError when a code is
         in use already: the transaction must be given up then.
         """
         issuances: list[Issuance] = []
-        sent: list[_Sent] = []
+        sent: list[IssuedCard] = []
+        cards: list[list[UUID]] = []
         top_ups: list[Posting] = []
         claims: list[tuple[UUID, UUID, int, UUID, int]] = []
         for item in items:
+            cards.append([])
             for position in range(item["count"]):
                 if item["card"] is None:
                     code, pin = codes.make_code(), pins.make_pin() if item["pin"] else ""
@@ -76,22 +79,24 @@ class CardFulfilment:
                     issuances.append(issuance)
                     card = issuance.id
                     if (plan := plan_of_item(item)) is not None:
-                        sent.append(_Sent(item["merchant"], card, code + pin, plan))
+                        sent.append(IssuedCard(card, code + pin, plan))
                 else:
                     card = item["card"]
                     top_ups.append(_top_up(item, payment, actor))
-                claims.append((item["merchant"], item["id"], position, card, item["amount"]))
+                cards[-1].append(card)
+                claims.append((merchant, item["id"], position, card, item["amount"]))
         await tx.run(_CLAIM, *(list(column) for column in zip(*claims, strict=True)))
         if issuances:
             await issue_paid_in(tx, issuances, payment=payment)
-        for each in sent:
-            await self._deliveries.deliver_issued(
-                tx, each.merchant, each.card, each.secret, each.plan
-            )
+        deliveries = await self._deliveries.link_issued(tx, merchant, sent)
         for row in await post_rows_in(tx, top_ups, lock_timeout_ms=CARD_WAIT_MS):
             if row["outcome"] != "ok":
                 raise BY_OUTCOME[row["outcome"]]
-        return [each.id for each in issuances] + [each.card for each in top_ups if each.card]
+        return FulfilledItems(cards, deliveries)
+
+    async def enqueue_deliveries(self, tx: Tx, new: Sequence[NewDelivery]) -> None:
+        """Write the deliveries of fulfilled items, and others with the same cause."""
+        await enqueue_deliveries(tx, new, self._sealer)
 
     def _issuance(self, item: Row, code: str, pin: str, actor: str) -> Issuance:
         merchant, card = item["merchant"], ids.new_id()

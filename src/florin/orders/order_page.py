@@ -8,7 +8,6 @@ import msgspec
 from florin.kit.errors import NotFound
 from florin.kit.postgres.database import Database, Row
 from florin.merchants.law.withdrawal import GRANTED_DAYS, end_of_withdrawal
-from florin.orders.checkout import Checkout
 from florin.orders.order import Order, find_order
 from florin.payments.page_token import page_token_hash
 
@@ -70,17 +69,6 @@ async def read_order_view(database: Database, token: str) -> OrderView:
         payable=outcome == "not_paid" and row["state"] in {"placed", "lapsed"},
         withdrawable=_may_withdraw(order, row),
     )
-
-
-async def find_page_url(database: Database, checkout: Checkout, merchant: UUID, order: UUID) -> str:
-    row = await database.one(
-        "select merchant, id, token_sealed, base_url from florin.orders"
-        " where merchant = $1 and id = $2",
-        merchant,
-        order,
-    )
-    assert row is not None
-    return checkout.page_url(row)
 
 
 def _may_withdraw(order: Order, row: Row) -> bool:

@@ -8,7 +8,7 @@ from uuid import UUID
 from babel import Locale, UnknownLocaleError
 from msgspec import to_builtins
 
-from florin.deliveries.delivery import NewDelivery, enqueue_delivery
+from florin.deliveries.delivery import NewDelivery, enqueue_deliveries
 from florin.deliveries.payment_mails import About, PaidItem, PaymentNotice
 from florin.kit.amounts import is_known_locale
 from florin.kit.postgres.database import Row, Tx
@@ -17,10 +17,8 @@ from florin.kit.postgres.database import Row, Tx
 _ITEMS = """
 select p.name, i.amount, sum(i.count)::integer as count, i.card is not null as top_up
 from florin.order_item i join florin.program p on p.merchant = i.merchant and p.id = i.program
-join florin.orders o on o.merchant = i.merchant and o.id = i.orders
 where i.merchant = $1 and i.orders = $2
-group by p.name, i.amount, i.card is not null, case when not o.bulk then i.position end
-order by min(i.position)
+group by p.name, i.amount, i.card is not null order by min(i.position)
 """
 _REFUNDED = """
 select o.id, o.number, o.buyer_email, o.locale, p.provider
@@ -43,11 +41,19 @@ where merchant = $1 and role in ('owner', 'manager') and password_hash is not nu
 """
 
 
-async def send_receipt_in(tx: Tx, order: Row, provider: str, *, test: bool) -> None:
-    """The receipt of a paid order, to its buyer."""
+async def send_bulk_receipt_in(tx: Tx, order: Row, provider: str, *, test: bool) -> None:
+    """The receipt of a paid bulk order, to its buyer."""
+    rows = await tx.all(_ITEMS, order["merchant"], order["id"])
+    items = [PaidItem(**dict(row)) for row in rows]
+    await enqueue_deliveries(tx, receipts_of(order, items, provider, test=test))
+
+
+def receipts_of(
+    order: Row, items: list[PaidItem], provider: str, *, test: bool
+) -> list[NewDelivery]:
+    """The receipt of a paid order, to its buyer; none if the address was erased."""
     if order["buyer_email"] is None:
-        return  # erased
-    items = [PaidItem(**dict(row)) for row in await tx.all(_ITEMS, order["merchant"], order["id"])]
+        return []
     notice = PaymentNotice(
         about="receipt",
         order=order["id"],
@@ -58,14 +64,10 @@ async def send_receipt_in(tx: Tx, order: Row, provider: str, *, test: bool) -> N
         test=test,
         items=items,
     )
-    await _send(
-        tx,
-        order["merchant"],
-        f"receipt:{order['id'].hex}",
-        order["buyer_email"],
-        notice,
-        locale=order["locale"],
-    )
+    cause = f"receipt:{order['id'].hex}"
+    return [
+        _delivery(order["merchant"], cause, order["buyer_email"], notice, locale=order["locale"])
+    ]
 
 
 async def send_refund_mail_in(tx: Tx, refund: Row) -> None:
@@ -85,7 +87,8 @@ async def send_refund_mail_in(tx: Tx, refund: Row) -> None:
         from_cards=refund["clawed"] > 0,
     )
     cause = f"refund:{refund['id'].hex}"
-    await _send(tx, merchant, cause, order["buyer_email"], notice, locale=order["locale"])
+    new = _delivery(merchant, cause, order["buyer_email"], notice, locale=order["locale"])
+    await enqueue_deliveries(tx, [new])
 
 
 async def send_dispute_mails_in(tx: Tx, merchant: UUID, dispute: UUID, about: About) -> None:
@@ -104,16 +107,22 @@ async def send_dispute_mails_in(tx: Tx, merchant: UUID, dispute: UUID, about: Ab
         due_at=row["due_at"],
         cards=row["cards"],
     )
-    for member in await tx.all(_STAFF, merchant):
-        cause = f"{about}:{dispute.hex}:{member['id'].hex}"
-        locale = _usual_locale(row["country"])
-        await _send(
-            tx, merchant, cause, member["email"], notice, locale=locale, member=member["id"]
+    locale = _usual_locale(row["country"])
+    new = [
+        _delivery(
+            merchant,
+            f"{about}:{dispute.hex}:{member['id'].hex}",
+            member["email"],
+            notice,
+            locale=locale,
+            member=member["id"],
         )
+        for member in await tx.all(_STAFF, merchant)
+    ]
+    await enqueue_deliveries(tx, new)
 
 
-async def _send(
-    tx: Tx,
+def _delivery(
     merchant: UUID,
     cause: str,
     address: str,
@@ -121,9 +130,9 @@ async def _send(
     *,
     locale: str | None,
     member: UUID | None = None,
-) -> None:
+) -> NewDelivery:
     known = locale if locale is not None and is_known_locale(locale) else "en"
-    new = NewDelivery(
+    return NewDelivery(
         merchant=merchant,
         cause=cause,
         kind="notice",
@@ -133,7 +142,6 @@ async def _send(
         locale=known,
         data=to_builtins(notice),
     )
-    await enqueue_delivery(tx, new)
 
 
 def _usual_locale(country: str) -> str:

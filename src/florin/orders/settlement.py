@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import asyncpg
 
+from florin.deliveries.payment_mails import PaidItem
 from florin.kit import ids
 from florin.kit.errors import Overloaded, Refusal
 from florin.kit.observability import logging
@@ -18,11 +19,19 @@ from florin.kit.postgres.database import Database, Row, Tx
 from florin.orders.bulk.fulfilment import begin_bulk_in
 from florin.orders.clawback import post_gateway
 from florin.orders.disputes import sync_disputes_in
-from florin.orders.events import record_order, record_payment
+from florin.orders.events import (
+    order_event,
+    payment_event,
+    record_events,
+    record_order,
+    record_payment,
+)
 from florin.orders.fulfilment import CardFulfilment
-from florin.orders.payment_mails import send_receipt_in
+from florin.orders.order import find_order
+from florin.orders.payment_mails import receipts_of, send_bulk_receipt_in
 from florin.orders.refunds import insert_refund_in, sync_refunds_in
 from florin.payments.gateway import PaymentRow, Seen
+from florin.payments.payment import payment_from_row
 
 FLORIN = "florin"
 ATTEMPTS = 10
@@ -45,7 +54,11 @@ _PAID = """
 update florin.payment set state = 'paid', received = $3, received_currency = $4, capture_ref = $5,
   reference = coalesce(reference, $6), failure = null, paid_at = clock(merchant),
   look_due = null
-where merchant = $1 and id = $2 and state <> 'paid'
+where merchant = $1 and id = $2 and state <> 'paid' returning *
+"""
+_FULFILLED = """
+update florin.orders set state = 'fulfilled', paid_by = $3, paid_at = clock(merchant)
+where merchant = $1 and id = $2 and paid_by is null returning *
 """
 
 
@@ -104,17 +117,7 @@ class Settlement:
                 await self._record_unpaid(tx, row, seen)
                 return
             wrong = difference(row, seen, real_money=real_money) or review
-            await self._receive(tx, row, order, seen, wrong)
-            row = await tx.one(
-                "select * from florin.payment where merchant = $1 and id = $2", merchant, payment.id
-            )
-            order = await tx.one(
-                "select * from florin.orders where merchant = $1 and id = $2",
-                merchant,
-                payment.order,
-            )
-            assert row is not None
-            assert order is not None
+            row, order = await self._receive(tx, row, order, seen, wrong)
         await self._record_fee(tx, row, seen)
         if order["state"] == "paid":
             return  # its cards are being issued; the job looks once more when they are
@@ -162,21 +165,34 @@ class Settlement:
         if follows:
             await record_payment(tx, row["merchant"], row["id"], f"payment.{state}", FLORIN)
 
-    async def _receive(self, tx: Tx, row: Row, order: Row, seen: Seen, wrong: str | None) -> None:
-        """Money has arrived: for cards, or else it is kept for its buyer and returned."""
+    async def _receive(
+        self, tx: Tx, row: Row, order: Row, seen: Seen, wrong: str | None
+    ) -> tuple[Row, Row]:
+        """Money has arrived: for cards, or else it is kept for its buyer and returned. Return the
+        payment and the order as they are then.
+        """
         merchant, payment = row["merchant"], row["id"]
-        await tx.run(
+        paid = await tx.one(
             _PAID, merchant, payment, seen.amount, seen.currency, seen.capture_ref, seen.reference,
         )  # fmt: skip
+        assert paid is not None  # it is locked, and was not paid
         stands = order["state"] == "placed" and order["paid_by"] is None
-        if wrong is None and stands:
-            await self._fulfil(tx, row, order)
-            await send_receipt_in(tx, order, row["provider"], test=not seen.real_money)
-            return
+        if wrong is not None or not stands:
+            await self._keep(tx, row, order, seen, wrong if stands else None)
+        elif order["bulk"]:
+            await begin_bulk_in(tx, row, order, FLORIN)
+            await send_bulk_receipt_in(tx, order, row["provider"], test=not seen.real_money)
+        else:
+            return paid, await self._fulfil(tx, paid, order, test=not seen.real_money)
+        return await _read_again(tx, row)
+
+    async def _keep(self, tx: Tx, row: Row, order: Row, seen: Seen, wrong: str | None) -> None:
+        """Money that buys no cards. `wrong`: why an order that stands needs a review."""
+        merchant, payment = row["merchant"], row["id"]
         await post_gateway(
             tx, merchant, "receipt", seen.currency, seen.amount, payment, actor=FLORIN
         )
-        if stands:
+        if wrong is not None:
             _log.error("a payment needs a review", payment=payment.hex, reason=wrong)
             await tx.run(
                 "update florin.orders set state = 'review', review = $3"
@@ -190,22 +206,34 @@ class Settlement:
             await self._return_surplus(tx, row, seen)
         await record_payment(tx, merchant, payment, "payment.paid", FLORIN)
 
-    async def _fulfil(self, tx: Tx, row: Row, order: Row) -> None:
-        if order["bulk"]:
-            await begin_bulk_in(tx, row, order, FLORIN)
-            return
-        merchant, payment = row["merchant"], row["id"]
-        await tx.run(
-            "update florin.orders set state = 'fulfilled', paid_by = $3, paid_at = clock(merchant)"
-            " where merchant = $1 and id = $2 and paid_by is null",
-            merchant,
-            order["id"],
-            payment,
-        )
-        await self._fulfilment.fulfil_in(tx, merchant, order["id"], payment, FLORIN)
-        await record_payment(tx, merchant, payment, "payment.paid", FLORIN)
-        await record_order(tx, merchant, order["id"], "order.paid", FLORIN)
-        await record_order(tx, merchant, order["id"], "order.fulfilled", FLORIN)
+    async def _fulfil(self, tx: Tx, paid: Row, order: Row, *, test: bool) -> Row:
+        """Put the money on cards; return the order. As each statement is a round trip while rows
+        are locked, the deliveries and the events of the order are written together.
+        """
+        merchant, payment = paid["merchant"], paid["id"]
+        fulfilled = await tx.one(_FULFILLED, merchant, order["id"], payment)
+        assert fulfilled is not None  # it is locked, and no payment had paid it
+        items, made = await self._fulfilment.fulfil_in(tx, merchant, order["id"], payment, FLORIN)
+        sold = [
+            PaidItem(
+                name=item["program_name"],
+                amount=item["amount"],
+                count=item["count"],
+                top_up=item["card"] is not None,
+            )
+            for item in items
+        ]
+        receipts = receipts_of(order, sold, paid["provider"], test=test)
+        await self._fulfilment.enqueue_deliveries(tx, [*made.deliveries, *receipts])
+        noun = await find_order(tx, merchant, order["id"])
+        # A payment has no disputes before it is paid.
+        events = [
+            payment_event("payment.paid", payment, payment_from_row({**paid, "disputed": False})),
+            order_event("order.paid", order["id"], noun),
+            order_event("order.fulfilled", order["id"], noun),
+        ]
+        await record_events(tx, merchant, events, FLORIN)
+        return fulfilled
 
     async def _return_surplus(self, tx: Tx, row: Row, seen: Seen) -> None:
         """The order was paid by another payment, or does not stand any more."""
@@ -221,6 +249,19 @@ class Settlement:
             actor=FLORIN,
         )  # fmt: skip
         await record_payment(tx, merchant, payment, "payment.surplus", FLORIN)
+
+
+async def _read_again(tx: Tx, row: Row) -> tuple[Row, Row]:
+    merchant = row["merchant"]
+    payment = await tx.one(
+        "select * from florin.payment where merchant = $1 and id = $2", merchant, row["id"]
+    )
+    order = await tx.one(
+        "select * from florin.orders where merchant = $1 and id = $2", merchant, row["orders"]
+    )
+    assert payment is not None
+    assert order is not None
+    return payment, order
 
 
 def difference(row: Row, seen: Seen, *, real_money: bool) -> str | None:

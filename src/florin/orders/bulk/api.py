@@ -31,7 +31,6 @@ from florin.orders.bulk.placing import (
 )
 from florin.orders.checkout import OrderNotPayable
 from florin.orders.order import Order
-from florin.orders.order_page import find_page_url
 from florin.orders.order_rows import OrderOrigin
 from florin.orders.services import OrderServices
 from florin.payments.gateway import CurrencyNotSupportedByGateway, GatewayOff
@@ -72,13 +71,11 @@ async def place_bulk_order(
     listed, _ = await check_bulk_order(db, caller.merchant, data)
     base = settings.public_url or str(request.base_url).rstrip("/")
     origin = OrderOrigin(caller.merchant, caller.actor, base)
-    order, replayed = await selling.checkout.place_order(
+    placed = await selling.checkout.place_order(
         origin, order_of_list(data, listed), key=checked, bulk=True
     )
     await send_position(request, db)
-    shown = await orders.find_order(db, caller.merchant, order)
-    shown.url = await find_page_url(db, selling.checkout, caller.merchant, order)
-    return Response(shown, headers=REPLAYED if replayed else None)
+    return Response(placed.order, headers=REPLAYED if placed.replayed else None)
 
 
 @post(

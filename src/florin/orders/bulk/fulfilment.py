@@ -79,7 +79,8 @@ async def fulfil_bulk_order(
                 await post_gateway(
                     tx, merchant, "applied", row["currency"], amount, payment, actor=actor
                 )
-                await fulfilment.put_on_cards(tx, items, payment, actor)
+                made = await fulfilment.put_on_cards(tx, merchant, items, payment, actor)
+                await fulfilment.enqueue_deliveries(tx, made.deliveries)
                 await job.step(tx)
             else:
                 await tx.run(

@@ -35,13 +35,35 @@ select t.outcome, t.closed, t.decided_at <= clock(t.merchant) - $3::interval as 
   p.amount, p.currency,
   coalesce((select jsonb_agg(jsonb_build_object('ref', r.id, 'amount', r.amount, 'ours', r.ours)
     order by r.id) from florin.test_refund r
-    where r.merchant = t.merchant and r.payment = t.payment), '[]')::text as refunds
+    where r.merchant = t.merchant and r.payment = t.payment), '[]')::text as refunds,
+  coalesce((select jsonb_agg(jsonb_build_object('ref', d.id, 'amount', d.amount, 'state', d.state)
+    order by d.id) from florin.test_dispute d
+    where d.merchant = t.merchant and d.payment = t.payment), '[]')::text as disputes
 from florin.test_payment t join florin.payment p on p.merchant = t.merchant and p.id = t.payment
 where t.merchant = $1 and t.payment = $2
 """
-_DISPUTES = """
-select id, state, amount from florin.test_dispute where merchant = $1 and payment = $2 order by id
+# The outcome changes under the row's lock only, which the update takes before it compares again.
+_DECIDE = """
+with found as (
+  select t.*, p.orders from florin.test_payment t join florin.payment p
+    on p.merchant = t.merchant and p.id = t.payment
+  where t.token_hash = $1
+), decided as (
+  update florin.test_payment t set outcome = $2, decided_at = clock(t.merchant) from found f
+  where t.merchant = f.merchant and t.payment = f.payment
+    and t.outcome is distinct from 'paid' and not (t.closed and $2 <> 'paid')
+  returning t.payment
+)
+select f.*, exists (select from decided) as counts from found f
 """
+
+
+class _TestDispute(msgspec.Struct):
+    """A row of `test_dispute`."""
+
+    ref: UUID
+    amount: int
+    state: Literal["open", "won", "lost"]
 
 
 class TestPaymentNotPaid(Refusal):
@@ -69,16 +91,15 @@ class TestGateway:
         # A repetition, also one at the same time, gets the page of the first: either's address may
         # be the one that is kept.
         token = payment_page_token(self._pepper, payment.merchant, payment.id)
-        async with self._database.transaction() as tx:
-            await tx.run(
-                "insert into florin.test_payment (merchant, payment, token_hash, return_url)"
-                " values ($1, $2, $3, $4) on conflict (merchant, payment)"
-                " do update set token_hash = excluded.token_hash",
-                payment.merchant,
-                payment.id,
-                page_token_hash(token),
-                payment.return_url,
-            )
+        await self._database.change(
+            "insert into florin.test_payment (merchant, payment, token_hash, return_url)"
+            " values ($1, $2, $3, $4) on conflict (merchant, payment)"
+            " do update set token_hash = excluded.token_hash",
+            payment.merchant,
+            payment.id,
+            page_token_hash(token),
+            payment.return_url,
+        )
         return Opened(reference=f"test_{payment.id.hex}", url=f"{payment.base_url}/pay/{token}")
 
     async def look(self, payment: PaymentRow) -> Seen:
@@ -90,7 +111,6 @@ class TestGateway:
             state="open", reference=f"test_{payment.id.hex}", ours=payment.id, real_money=False
         )
         if paid:
-            disputes = await self._database.all(_DISPUTES, payment.merchant, payment.id)
             return msgspec.structs.replace(
                 seen,
                 state="paid",
@@ -98,7 +118,7 @@ class TestGateway:
                 amount=row["amount"],
                 currency=row["currency"],
                 refunds=_refunds(row["refunds"]),
-                disputes=tuple(map(_dispute, disputes)),
+                disputes=_disputes(row["disputes"]),
             )
         if row["outcome"] == "declined":
             return msgspec.structs.replace(seen, state="failed", failure="declined")
@@ -128,26 +148,12 @@ async def decide_outcome(database: Database, token: str, outcome: Outcome) -> tu
     was paid stays paid. Raises NotFound.
     """
     async with database.transaction() as tx:
-        row = await tx.one(
-            "select t.*, p.orders from florin.test_payment t join florin.payment p"
-            " on p.merchant = t.merchant and p.id = t.payment"
-            " where t.token_hash = $1 for no key update of t",
-            page_token_hash(token),
-        )
+        row = await tx.one(_DECIDE, page_token_hash(token), outcome)
         if row is None:
             raise NotFound
-        counts = row["outcome"] != "paid" and not (row["closed"] and outcome != "paid")
-        if counts:
-            await tx.run(
-                "update florin.test_payment set outcome = $3, decided_at = clock(merchant)"
-                " where merchant = $1 and payment = $2",
-                row["merchant"],
-                row["payment"],
-                outcome,
-            )
         # Durable like the webhook of a real gateway, should this request be cut off.
         await enqueue(tx, look_job(row["merchant"], row["payment"], cause=ids.new_id().hex))
-    return row, counts
+    return row, row["counts"]
 
 
 async def find_test_payment(database: Database, token: str) -> Row:
@@ -259,11 +265,15 @@ def _refunds(text: str) -> tuple[SeenRefund, ...]:
     )
 
 
-def _dispute(row: Row) -> SeenDispute:
-    return SeenDispute(
-        ref=row["id"].hex,
-        kind="chargeback",
-        state=row["state"],
-        amount=row["amount"],
-        withdrawn=0 if row["state"] == "won" else row["amount"],
+def _disputes(text: str) -> tuple[SeenDispute, ...]:
+    found = msgspec.json.decode(text, type=list[_TestDispute])
+    return tuple(
+        SeenDispute(
+            ref=each.ref.hex,
+            kind="chargeback",
+            state=each.state,
+            amount=each.amount,
+            withdrawn=0 if each.state == "won" else each.amount,
+        )
+        for each in found
     )

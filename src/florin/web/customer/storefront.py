@@ -18,8 +18,6 @@ from florin.kit.settings import Settings
 from florin.ledger.refusals import AmountNotAllowed, ProgramNotFound
 from florin.merchants.program import Program
 from florin.orders.checkout import OrderNotPayable
-from florin.orders.order import find_order
-from florin.orders.order_page import find_page_url
 from florin.orders.order_rows import OrderOrigin
 from florin.orders.services import OrderServices
 from florin.payments.gateway import CurrencyNotSupportedByGateway, GatewayOff
@@ -137,7 +135,7 @@ async def place_order(
     base = settings.public_url or str(view.request.base_url).rstrip("/")
     origin = OrderOrigin(shop.merchant, ACTOR, base)
     try:
-        target = await _order(view, db, selling, origin, draft, email)
+        target = await _order(view, selling, origin, draft, email)
     except (AmountNotAllowed, ProgramNotFound):
         errors = {"": view.word("What the shop sells has changed meanwhile. Choose again.")}
         context = form_context(view, selling, shop, sold, chosen, draft.gift, errors)
@@ -153,7 +151,6 @@ async def place_order(
 
 async def _order(
     view: PageView,
-    db: Database,
     selling: OrderServices,
     origin: OrderOrigin,
     draft: Draft,
@@ -164,9 +161,9 @@ async def _order(
         request = order_request(draft.gift, email, view.language)
     except msgspec.ValidationError as error:
         raise InvalidRequest(str(error)) from None
-    order, _ = await selling.checkout.place_order(origin, request, key=draft.key)
-    placed = await find_order(db, origin.merchant, order)
-    return placed.pay_url or await find_page_url(db, selling.checkout, origin.merchant, order)
+    order = (await selling.checkout.place_order(origin, request, key=draft.key)).order
+    assert order.url is not msgspec.UNSET
+    return order.pay_url or order.url
 
 
 def _explain(view: PageView, refused: Exception) -> str:

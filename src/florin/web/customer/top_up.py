@@ -22,8 +22,7 @@ from florin.kit.postgres.database import Database
 from florin.kit.settings import Settings
 from florin.ledger import refusals
 from florin.orders.checkout import OrderNotPayable
-from florin.orders.order import Buyer, OrderItemRequest, OrderRequest, find_order
-from florin.orders.order_page import find_page_url
+from florin.orders.order import Buyer, OrderItemRequest, OrderRequest
 from florin.orders.order_rows import OrderOrigin
 from florin.orders.services import OrderServices
 from florin.payments.gateway import CurrencyNotSupportedByGateway, GatewayOff
@@ -110,7 +109,7 @@ async def order_top_up(
     origin = OrderOrigin(card.merchant_id, ACTOR, base)
     key = _key_of(card.card, form.text("key") or view.new_key())
     try:
-        target = await _place(view, db, selling, origin, card, offer, typed, key)
+        target = await _place(view, selling, origin, card, offer, typed, key)
     except _CARD_CHANGED:
         return view.go(f"/c/{token}", lang=view.asked_language)
     except _EXPLAINED as refused:
@@ -125,7 +124,6 @@ async def order_top_up(
 
 async def _place(
     view: PageView,
-    db: Database,
     selling: OrderServices,
     origin: OrderOrigin,
     card: CardPageFacts,
@@ -143,9 +141,9 @@ async def _place(
         checked = msgspec.convert(msgspec.to_builtins(request), OrderRequest)
     except msgspec.ValidationError as error:
         raise InvalidRequest(str(error)) from None
-    order, _ = await selling.checkout.place_order(origin, checked, key=key)
-    placed = await find_order(db, origin.merchant, order)
-    return placed.pay_url or await find_page_url(db, selling.checkout, origin.merchant, order)
+    order = (await selling.checkout.place_order(origin, checked, key=key)).order
+    assert order.url is not msgspec.UNSET
+    return order.pay_url or order.url
 
 
 def _read(form: PageForm, currency: str) -> TypedTopUp:
