@@ -25,6 +25,7 @@ LONG_FILES: dict[str, tuple[int, str]] = {
     "identity/members.py": (290, "members and the rules of their roles"),
     "identity/sessions.py": (270, "one sign-in: begin, refresh, revoke"),
     "kit/queue/worker.py": (260, "one worker: claim, run, renew, stop"),
+    "kit/observability/metrics.py": (270, "the metrics of every process"),
     "ledger/issue.py": (270, "one issuance: of requests, jobs and orders"),
     "ledger/post.py": (260, "one posting: its item, its result, its refusals"),
     "ledger/batching.py": (270, "one batcher: items together, alone, and repeated"),

@@ -250,6 +250,28 @@ DASHBOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
                 "Requests that wait for a call", "none", ("florin_ledger_waiting", "{{instance}}")
             ),
             graph(
+                "Attempts to pay",
+                "reqps",
+                (
+                    "sum by (provider, outcome) (rate(florin_payment_attempts_total[5m]))",
+                    "{{provider}} {{outcome}}",
+                ),
+            ),
+            graph(
+                "Requests to gateways",
+                "reqps",
+                (
+                    "sum by (provider, outcome) (rate(florin_gateway_requests_total[5m]))",
+                    "{{provider}} {{outcome}}",
+                ),
+            ),
+            graph(
+                "Disputes",
+                "none",
+                ("max(florin_disputes_open)", "open"),
+                ("max(florin_disputes_due)", "to be answered within three days"),
+            ),
+            graph(
                 "Wrong codes refused",
                 "reqps",
                 ('sum by (kind) (rate(florin_limited_total{kind="code"}[5m]))', "{{kind}}"),

@@ -1,24 +1,30 @@
-"""The metric of money at gateways that is not explained."""
+"""The metrics of money at gateways that is not explained, and of disputes."""
 
 from typing import Any
 
 import httpx
 
+from florin.kit import ids
 from florin.kit.observability import database_metrics as metrics
 from florin.kit.postgres.database import Database
 from florin.payments.gauges import PaymentGauges
 from tests.orders.selling import buy
-from tests.support.api_calls import made
+from tests.orders.test_orders import selling
+from tests.support.api_calls import made, post
 from tests.support.instance import Shop
 
 
-async def shown(database: Database) -> tuple[float, float]:
+async def values_of(database: Database) -> dict[str, float]:
     await PaymentGauges(database).refresh()
-    values = {
+    return {
         sample.name: sample.value
         for metric in metrics.registry.collect()
         for sample in metric.samples
     }
+
+
+async def shown(database: Database) -> tuple[float, float]:
+    values = await values_of(database)
     oldest = values["florin_unexplained_payments_oldest_seconds"]
     return values["florin_unexplained_payments"], oldest
 
@@ -46,3 +52,42 @@ async def test_only_money_in_review_is_unexplained(
     await owner.execute("update florin.merchant set test = false where id = $1", shop.merchant)
     await made(http, f"/orders/{order['id']}/refunds", {})
     assert await shown(database) == (0, 0)
+
+
+async def test_disputes_are_due_three_days_before_their_deadline(
+    http: httpx.AsyncClient, shop: Shop, database: Database, owner: Any
+) -> None:
+    order = await buy(http, shop)
+
+    async def disputes() -> tuple[float, float]:
+        values = await values_of(database)
+        return values["florin_disputes_open"], values["florin_disputes_due"]
+
+    async def look() -> None:
+        services, _ = selling(database)
+        await services.looker.look(shop.merchant, ids.require_id("pay", order["payment"]))
+
+    async def due_in(days: int) -> None:
+        await owner.execute(
+            "update florin.dispute set due_at = clock_timestamp() + make_interval(days => $2)"
+            " where merchant = $1",
+            shop.merchant,
+            days,
+        )
+
+    assert await disputes() == (0, 0)
+    path = f"/test-gateway/payments/{order['payment']}"
+    assert (await post(http, f"{path}/dispute")).is_success
+    await look()
+    assert await disputes() == (1, 0)
+    await due_in(4)
+    assert await disputes() == (1, 0)
+    for days in (2, -1):
+        await due_in(days)
+        assert await disputes() == (1, 1)
+    await owner.execute("update florin.merchant set test = true where id = $1", shop.merchant)
+    assert await disputes() == (0, 0)
+    await owner.execute("update florin.merchant set test = false where id = $1", shop.merchant)
+    assert (await post(http, f"{path}/win")).is_success
+    await look()
+    assert await disputes() == (0, 0)

@@ -201,8 +201,12 @@ async def test_disputes(
         await until(there, within_s=40)
 
     await state("blocked")
+    [noted] = (await read(till, "/disputes"))["data"]
+    assert noted["due_at"] == "2099-01-01T00:00:00Z"
     worker.resolve(dispute, "RESOLVED_BUYER_FAVOUR")
     await state("closed")
+    [noted] = (await read(till, "/disputes"))["data"]
+    assert noted["due_at"] is None
     assert await accounts(till) == {"gateway_clearing": -175, "gateway_fees": 175}
     await explained(owner, shop)
     await balanced(till)

@@ -316,9 +316,19 @@ async def test_disputes_and_warnings_block_the_card(
 
         await until(there, within_s=40)
 
+    async def needs_answer(wanted: bool) -> None:
+        async def there() -> bool:
+            [found] = (await read(till, "/disputes"))["data"]
+            return (found["due_at"] is not None) == wanted
+
+        await until(there, within_s=40)
+
     dispute = worker.dispute(session)
     await state("blocked")
     assert (await accounts(till))["disputes"] == 5000
+    await needs_answer(True)
+    worker.resolve(dispute, "under_review")
+    await needs_answer(False)
     worker.resolve(dispute, "won")
     await state("active")
     assert await accounts(till) == {

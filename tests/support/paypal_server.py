@@ -87,7 +87,8 @@ class PayPalServer(WebhookSender):
             [capture] = self._captures(order)
             made: Json = {
                 "dispute_id": f"PP-D-{secrets.randbelow(10**6)}",
-                "status": "OPEN",
+                "status": "WAITING_FOR_SELLER_RESPONSE",
+                "seller_response_due_date": "2099-01-01T00:00:00.000Z",
                 "dispute_life_cycle_stage": "CHARGEBACK",
                 "dispute_amount": dict(capture["amount"]),
                 "disputed_transactions": [{"seller_transaction_id": capture["id"]}],

@@ -180,13 +180,14 @@ class StripeServer(WebhookSender):
         return str(made["id"])
 
     def resolve(self, dispute: str, status: str) -> None:
-        """`won`, `lost` or `warning_closed`."""
+        """`won`, `lost`, `warning_closed`; or `under_review`, once evidence was sent."""
         with self._lock:
             found = self._nouns[dispute]
             found["status"] = status
             if status == "won":
                 found["balance_transactions"].append(self._move(found["amount"], 0))
-        self._happened("charge.dispute.closed", found)
+        kind = "updated" if status == "under_review" else "closed"
+        self._happened(f"charge.dispute.{kind}", found)
 
     def warn(self, session: str) -> None:
         """An early fraud warning."""

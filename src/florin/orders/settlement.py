@@ -30,7 +30,8 @@ from florin.orders.fulfilment import CardFulfilment
 from florin.orders.order import find_order
 from florin.orders.payment_mails import receipts_of, send_bulk_receipt_in
 from florin.orders.refunds import insert_refund_in, sync_refunds_in
-from florin.payments.gateway import PaymentRow, Seen
+from florin.payments.gateway import PaymentRow, PaymentState, Seen
+from florin.payments.gateway_requests import count_payment_attempt
 from florin.payments.payment import payment_from_row
 
 FLORIN = "florin"
@@ -79,7 +80,7 @@ class Settlement:
         for attempt in range(ATTEMPTS):
             try:
                 async with self._database.transaction() as tx:
-                    await self._settle_in(tx, payment, seen, review, real_money=real_money)
+                    ended = await self._settle_in(tx, payment, seen, review, real_money=real_money)
             except asyncpg.UniqueViolationError as error:
                 # A new code is in use already (one in 2^75): others are drawn.
                 if "account_merchant_code_hash_key" not in str(error):
@@ -93,11 +94,14 @@ class Settlement:
                     raise
                 review = f"{refusal.code}: {refusal.detail}"  # the money is kept for its buyer
             else:
+                if ended is not None:
+                    count_payment_attempt(payment.provider, ended)
                 return
 
     async def _settle_in(
         self, tx: Tx, payment: PaymentRow, seen: Seen, review: str | None, *, real_money: bool
-    ) -> None:
+    ) -> PaymentState | None:
+        """Return the state of the payment if this is how it ended."""
         merchant = payment.merchant
         row = await tx.one(
             "select *, clock_timestamp() as now from florin.payment"
@@ -112,18 +116,20 @@ class Settlement:
         )
         assert row is not None
         assert order
+        before = row["state"]
         if row["state"] != "paid":
             if seen.state != "paid":
-                await self._record_unpaid(tx, row, seen)
-                return
+                return await self._record_unpaid(tx, row, seen)
             wrong = difference(row, seen, real_money=real_money) or review
             row, order = await self._receive(tx, row, order, seen, wrong)
         await self._record_fee(tx, row, seen)
         if order["state"] == "paid":
-            return  # its cards are being issued; the job looks once more when they are
+            # Its cards are being issued; the job looks once more when they are.
+            return None if before == "paid" else "paid"
         has_cards = order["paid_by"] == row["id"]
         await sync_refunds_in(tx, row, seen.refunds, has_cards=has_cards, actor=FLORIN)
         await sync_disputes_in(tx, row, seen.disputes, has_cards=has_cards, actor=FLORIN)
+        return None if before == "paid" else "paid"
 
     async def _record_fee(self, tx: Tx, row: Row, seen: Seen) -> None:
         """The gateway's fees for the payment so far: it keeps them, also for disputes, in the
@@ -148,8 +154,8 @@ class Settlement:
                 currency,
             )
 
-    async def _record_unpaid(self, tx: Tx, row: Row, seen: Seen) -> None:
-        """A payment without money: its state, and when it is looked at again."""
+    async def _record_unpaid(self, tx: Tx, row: Row, seen: Seen) -> PaymentState | None:
+        """A payment without money: its state, which is returned if it is new, and its next look."""
         follows = seen.state in _FOLLOWS.get(row["state"], ())
         state = seen.state if follows else row["state"]
         due = next_look(row) if state in {"created", "open", "processing"} else None
@@ -164,6 +170,7 @@ class Settlement:
         )
         if follows:
             await record_payment(tx, row["merchant"], row["id"], f"payment.{state}", FLORIN)
+        return seen.state if follows else None
 
     async def _receive(
         self, tx: Tx, row: Row, order: Row, seen: Seen, wrong: str | None

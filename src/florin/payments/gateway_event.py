@@ -14,6 +14,7 @@ from florin.kit.errors import Refusal
 from florin.kit.observability import logging
 from florin.kit.postgres.database import Database, Row
 from florin.kit.queue.enqueue import enqueue, enqueue_now
+from florin.payments.gateway_requests import DECLINED_EVENT, count_payment_attempt
 from florin.payments.jobs import look_job
 
 _log = logging.get_logger()
@@ -79,6 +80,8 @@ async def receive_event(
         if seen == 1:
             look = look_job(row["merchant"], row["id"], cause=event.ref)
             await (enqueue_now if in_job else enqueue)(tx, look)
+    if seen == 1 and event.kind == DECLINED_EVENT:
+        count_payment_attempt("stripe", "failed")
     return seen == 1
 
 

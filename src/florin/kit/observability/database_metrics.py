@@ -84,6 +84,17 @@ unexplained_oldest_seconds = Gauge(
     registry=registry,
 )
 
+disputes_open = Gauge(
+    "florin_disputes_open",
+    "Disputes that their gateways have not decided, without those of test merchants.",
+    registry=registry,
+)
+disputes_due = Gauge(
+    "florin_disputes_due",
+    "Of them, those that the merchant has to answer within three days, or had to.",
+    registry=registry,
+)
+
 database_connections = Gauge(
     "florin_database_connections",
     "Connections of clients to the primary, of all programs.",

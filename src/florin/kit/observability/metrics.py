@@ -96,6 +96,18 @@ delivery_attempts = Counter(
     ["channel", "state"],
     registry=registry,
 )
+gateway_requests = Counter(
+    "florin_gateway_requests_total",
+    "Requests to payment gateways: answered, refused definitely, or unavailable.",
+    ["provider", "outcome"],
+    registry=registry,
+)
+payment_attempts = Counter(
+    "florin_payment_attempts_total",
+    "Attempts to pay an order that ended, also those after which the buyer may try another card.",
+    ["provider", "outcome"],
+    registry=registry,
+)
 pool_limit = Gauge(
     "florin_pool_limit",
     "The most connections that the pool may open.",

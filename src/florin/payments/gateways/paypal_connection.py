@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 from florin.payments.gateway import GatewayRefused, GatewayUnavailable
+from florin.payments.gateway_requests import count_gateway_request
 from florin.payments.gateways.paypal_objects import Json
 
 TIMEOUT_S = 20
@@ -30,7 +31,8 @@ class PayPalConnection:
     async def authenticate(self) -> None:
         """Ask for a new access token. Raises GatewayUnavailable."""
         self._token_until = 0.0
-        await self._bearer()
+        with count_gateway_request("paypal"):
+            await self._bearer()
 
     async def _bearer(self) -> str:
         async with self._token_lock:
@@ -57,6 +59,10 @@ class PayPalConnection:
 
     async def ask(self, method: str, path: str, *, key: str | None = None, **more: Any) -> Json:
         """Ask PayPal. Raises GatewayUnavailable, GatewayRefused with the issue it names."""
+        with count_gateway_request("paypal"):
+            return await self._ask(method, path, key, **more)
+
+    async def _ask(self, method: str, path: str, key: str | None, **more: Any) -> Json:
         headers = {
             "authorization": f"Bearer {await self._bearer()}",
             "content-type": "application/json",

@@ -1,5 +1,6 @@
 """PayPal objects: the order that PayPal is asked for; what its objects say, in Florin's words."""
 
+from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -25,6 +26,7 @@ _CAPTURES: dict[str, Literal["processing", "paid", "failed"]] = {
     "DECLINED": "failed",
     "FAILED": "failed",
 }
+_WAITS_FOR_SELLER = {"OPEN", "WAITING_FOR_SELLER_RESPONSE"}
 _REFUNDS: dict[str, Literal["pending", "done", "failed"]] = {
     "COMPLETED": "done",
     "FAILED": "failed",
@@ -137,12 +139,14 @@ def _dispute(each: Json) -> SeenDispute:
     disputed = each["dispute_amount"]
     amount = from_paypal(disputed["value"], disputed["currency_code"])
     inquiry = each.get("dispute_life_cycle_stage") == "INQUIRY"
+    due = each.get("seller_response_due_date") if each["status"] in _WAITS_FOR_SELLER else None
     return SeenDispute(
         ref=each["dispute_id"],
         kind="inquiry" if inquiry else "chargeback",
         state=state,
         amount=amount,
         withdrawn=amount if state == "lost" else 0,
+        due_at=datetime.fromisoformat(due) if due else None,
     )
 
 

@@ -25,6 +25,7 @@ from florin.payments.gateway import (
 )
 from florin.payments.gateway_amounts import from_stripe, to_stripe
 from florin.payments.gateway_event import GatewayEvent, WebhookNotAuthentic
+from florin.payments.gateway_requests import count_gateway_request
 from florin.payments.gateways.stripe_objects import (
     EVENTS,
     StripeEvent,
@@ -218,6 +219,10 @@ class StripeGateway:
             raise GatewayUnavailable(str(error)) from error
 
     async def _ask(self, call: Any, *arguments: Any) -> Any:
+        with count_gateway_request("stripe"):
+            return await self._send(call, *arguments)
+
+    async def _send(self, call: Any, *arguments: Any) -> Any:
         errors = self._library
         try:
             return await call(*arguments)

@@ -154,7 +154,9 @@ def seen_dispute(each: Any) -> SeenDispute:
         state = "closed"
     currency = str(each.currency).upper()
     amount = from_stripe(each.amount, currency)
+    # Until when Stripe needs evidence; none once it was sent.
     due = getattr(each.evidence_details, "due_by", None)
+    due = due if status.endswith("needs_response") else None
     return SeenDispute(
         ref=each.id,
         kind="inquiry" if status.startswith("warning_") else "chargeback",
