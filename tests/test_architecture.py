@@ -26,6 +26,7 @@ LONG_FILES: dict[str, tuple[int, str]] = {
     "identity/sessions.py": (270, "one sign-in: begin, refresh, revoke"),
     "kit/queue/worker.py": (260, "one worker: claim, run, renew, stop"),
     "kit/observability/metrics.py": (270, "the metrics of every process"),
+    "deliveries/texts.py": (280, "the texts of mails, by language"),
     "ledger/issue.py": (270, "one issuance: of requests, jobs and orders"),
     "ledger/post.py": (260, "one posting: its item, its result, its refusals"),
     "ledger/batching.py": (270, "one batcher: items together, alone, and repeated"),

@@ -1,16 +1,19 @@
-"""Payment mails: receipts and refunds to buyers, disputes to members; each cause once."""
+"""Payment mails: to buyers about receipts, refunds and withdrawals, to members about disputes."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 
 from florin.kit import ids
+from florin.kit.amounts import format_instant
 from tests.deliveries.conftest import PUBLIC_URL, mail_settings
 from tests.orders.selling import buy, choose, dashboard, place
 from tests.orders.test_orders import page
-from tests.support.api_calls import Json, made, post, problem, read
+from tests.support.api_calls import Json, made, post, problem, read, redeem
 from tests.support.instance import Shop
 from tests.support.receivers import mail_server
 from tests.support.receivers.smtp import MailServer
@@ -115,6 +118,46 @@ async def test_each_cause_has_one_mail(
     )
     tag = {"en": "en-GB", "de": "de-AT"}[locale]
     assert {each["locale"] for each in found} == {locale, tag}
+
+
+@pytest.mark.parametrize("locale", ["en", "de"])
+async def test_a_withdrawal_is_confirmed_with_date_and_time(
+    http: httpx.AsyncClient, shop: Shop, owner: Any, workers: Crew, locale: str
+) -> None:
+    """Directive 2011/83/EU, article 11a: an acknowledgement on a durable medium."""
+    await owner.execute(
+        "update florin.merchant set timezone = 'Europe/Berlin' where id = $1", shop.merchant
+    )
+    order = await place(http, shop, 2000, locale=locale)
+    await choose(order, "paid")
+    order = await read(http, f"/orders/{order['id']}")
+    await redeem(http, await read(http, f"/cards/{order['items'][0]['cards'][0]}"), 500)
+    path = f"/orders/{order['id']}/withdraw"
+    answers = await asyncio.gather(*(http.post(path) for _ in range(4)))
+    assert {answer.status_code for answer in answers} == {200}
+    at = datetime.fromisoformat(answers[0].json()["withdrawn_at"])
+    with mail_server() as mails:
+        workers.start(**mail_settings(mails))
+        heading = {"en": "We have received your withdrawal", "de": "Ihr Widerruf ist eingegangen"}
+        text = await text_for(mails, "buyer@example.com", heading[locale])
+    assert format_instant(at, "Europe/Berlin", locale) in text
+    assert f"{at.astimezone(ZoneInfo('Europe/Berlin')):%M:%S}" in text
+    assert {"en": "€15.00", "de": "15,00\xa0€"}[locale] in text
+    assert str(order["number"]) in text.partition("\n")[0]
+    assert len(await notices(http)) == 3  # with the receipt and the refund
+
+
+async def test_a_withdrawal_that_returns_nothing_says_so(
+    http: httpx.AsyncClient, shop: Shop, workers: Crew
+) -> None:
+    order = await buy(http, shop, 700)
+    await redeem(http, await read(http, f"/cards/{order['items'][0]['cards'][0]}"), 700)
+    await made(http, f"/orders/{order['id']}/withdraw", status=200)
+    with mail_server() as mails:
+        workers.start(**mail_settings(mails))
+        text = await text_for(mails, "buyer@example.com", "We have received your withdrawal")
+    assert "Nothing is refunded" in text
+    assert len(await notices(http)) == 2
 
 
 async def test_money_that_came_twice_is_returned_with_a_mail(

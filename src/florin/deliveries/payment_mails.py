@@ -1,4 +1,4 @@
-"""Payment mails: the receipt, the refund and the dispute, as their transactions recorded them.
+"""Payment mails: receipt, refund, withdrawal and dispute, as their transactions recorded them.
 
 What they say is in `data` of the delivery, so that a receipt names what was paid, also if the order
 changes afterwards. Nothing in it names a person.
@@ -13,11 +13,17 @@ import msgspec
 from florin.deliveries.content import CardTile, MessageContent
 from florin.deliveries.look import HOUSE, MerchantLook
 from florin.deliveries.texts import text_of
-from florin.kit.amounts import format_amount, format_last_day
+from florin.kit.amounts import format_amount, format_instant, format_last_day
 from florin.kit.postgres.database import Row
 
 About = Literal[
-    "receipt", "refund", "dispute.opened", "dispute.won", "dispute.lost", "dispute.closed"
+    "receipt",
+    "refund",
+    "withdrawal",
+    "dispute.opened",
+    "dispute.won",
+    "dispute.lost",
+    "dispute.closed",
 ]
 _GATEWAYS = {"stripe": "Stripe", "paypal": "PayPal"}
 
@@ -33,7 +39,8 @@ class PaidItem(msgspec.Struct, kw_only=True):
 
 class PaymentNotice(msgspec.Struct, kw_only=True):
     """What a mail about money says. `test`: no real money moved. `provider`: who took the money.
-    `from_cards`: a refund took value from cards. Of a dispute `cards` is how many it blocks.
+    `from_cards`: a refund took value from cards. Of a dispute `cards` is how many it blocks. Of a
+    withdrawal `amount` is what is refunded, and `at` when it was declared.
     """
 
     about: About
@@ -48,6 +55,7 @@ class PaymentNotice(msgspec.Struct, kw_only=True):
     kind: str = ""
     due_at: datetime | None = None
     cards: int = 0
+    at: datetime | None = None
 
 
 def read_notice(row: Row) -> PaymentNotice | None:
@@ -76,6 +84,8 @@ def compose_payment_mail(
         paragraphs = [text_of(locale, "refund.intro", **values)]
         paragraphs += [text_of(locale, "refund.cards")] if notice.from_cards else []
         paragraphs.append(text_of(locale, "refund.when"))
+    elif notice.about == "withdrawal":
+        paragraphs = _withdrawal(notice, locale, values, timezone)
     else:
         paragraphs = _dispute(notice, locale, values, timezone)
     if notice.test:
@@ -107,6 +117,19 @@ def _receipt(notice: PaymentNotice, locale: str, values: dict[str, str]) -> list
     gateway = _GATEWAYS.get(notice.provider)
     key = "receipt.total" if gateway is None else "receipt.total_by"
     return [*lines, text_of(locale, key, gateway=gateway or "", **values)]
+
+
+def _withdrawal(
+    notice: PaymentNotice, locale: str, values: dict[str, str], timezone: str
+) -> list[str]:
+    """What article 11a of Directive 2011/83/EU asks for: of what, at which date and time."""
+    assert notice.at is not None
+    at = format_instant(notice.at, timezone, locale)
+    lines = [text_of(locale, "withdrawal.intro", at=at, **values)]
+    if notice.amount == 0:
+        return [*lines, text_of(locale, "withdrawal.nothing")]
+    lines.append(text_of(locale, "withdrawal.refund", **values))
+    return [*lines, text_of(locale, "refund.when")]
 
 
 def _dispute(

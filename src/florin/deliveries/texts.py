@@ -72,6 +72,19 @@ TEXTS: dict[str, dict[str, str]] = {
         "receipt.top_up": "Top-up of a card, {name}: {each}",
         "receipt.total": "Total: {amount}",
         "receipt.total_by": "Total: {amount}, paid by {gateway}",
+        "withdrawal.subject": "You have withdrawn from your order {number} at {merchant}",
+        "withdrawal.heading": "We have received your withdrawal",
+        "withdrawal.intro": (
+            "You have withdrawn from your order {number} at {merchant}. The withdrawal was received"
+            " on {at}."
+        ),
+        "withdrawal.refund": (
+            "What is unspent, {amount}, is refunded to the means by which you paid, and is no"
+            " longer on the cards of the order."
+        ),
+        "withdrawal.nothing": (
+            "Nothing is refunded: what you paid was spent, or refunded before the withdrawal."
+        ),
         "refund.subject": "{amount} refunded for your order {number} at {merchant}",
         "refund.heading": "Your refund is on its way",
         "refund.intro": (
@@ -186,6 +199,20 @@ TEXTS: dict[str, dict[str, str]] = {
         "receipt.top_up": "Aufladung einer Karte, {name}: {each}",
         "receipt.total": "Summe: {amount}",
         "receipt.total_by": "Summe: {amount}, bezahlt mit {gateway}",
+        "withdrawal.subject": "Widerruf Ihrer Bestellung {number} bei {merchant}",
+        "withdrawal.heading": "Ihr Widerruf ist eingegangen",
+        "withdrawal.intro": (
+            "Sie haben Ihre Bestellung {number} bei {merchant} widerrufen. Der Widerruf ist"
+            " eingegangen am {at}."
+        ),
+        "withdrawal.refund": (
+            "Was nicht ausgegeben ist, {amount}, wird auf das Zahlungsmittel erstattet, mit dem Sie"
+            " bezahlt haben, und ist nicht mehr auf den Karten der Bestellung."
+        ),
+        "withdrawal.nothing": (
+            "Es wird nichts erstattet: Was Sie bezahlt haben, war ausgegeben oder vor dem Widerruf"
+            " erstattet."
+        ),
         "refund.subject": "{amount} erstattet, Bestellung {number} bei {merchant}",
         "refund.heading": "Ihre Erstattung ist unterwegs",
         "refund.intro": (

@@ -5,7 +5,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date
+from babel.dates import format_date, format_datetime
 from babel.numbers import format_currency, get_currency_precision
 
 DEFAULT_LOCALE = "en"
@@ -48,6 +48,11 @@ def format_last_day(expires_at: datetime, zone: str, locale: str) -> str:
     """The last day before an instant, in a time zone, such as `29 November 2031`."""
     last = (expires_at - timedelta(microseconds=1)).astimezone(ZoneInfo(zone))
     return format_date(last.date(), "long", locale=_locale(locale))
+
+
+def format_instant(at: datetime, zone: str, locale: str) -> str:
+    """A date and time in a time zone, which is named: `30 November 2031 at 14:05:00 CET`."""
+    return format_datetime(at, "long", tzinfo=ZoneInfo(zone), locale=_locale(locale))
 
 
 def _locale(tag: str) -> Locale:

@@ -1,6 +1,6 @@
-"""Payment mails: deliveries of receipts, refunds and disputes, in the transaction of their cause.
+"""Payment mails: deliveries of receipts, refunds, withdrawals and disputes.
 
-One for each cause: the key of a delivery is its cause, and each cause happens once.
+Each is written in the transaction of its cause, whose name is its key: one for each cause.
 """
 
 from uuid import UUID
@@ -24,6 +24,13 @@ _REFUNDED = """
 select o.id, o.number, o.buyer_email, o.locale, p.provider
 from florin.payment p join florin.orders o on o.merchant = p.merchant and o.id = p.orders
 where p.merchant = $1 and p.id = $2
+"""
+_WITHDRAWN = """
+select o.number, o.buyer_email, o.locale, o.withdrawn_at, o.currency, p.provider,
+  coalesce(r.amount, 0) as amount
+from florin.orders o join florin.payment p on p.merchant = o.merchant and p.id = o.paid_by
+left join florin.payment_refund r on r.merchant = o.merchant and r.id = $3
+where o.merchant = $1 and o.id = $2
 """
 _DISPUTED = """
 select o.id, o.number, p.provider, d.amount, d.currency, d.kind, d.due_at,
@@ -88,6 +95,26 @@ async def send_refund_mail_in(tx: Tx, refund: Row) -> None:
     )
     cause = f"refund:{refund['id'].hex}"
     new = _delivery(merchant, cause, order["buyer_email"], notice, locale=order["locale"])
+    await enqueue_deliveries(tx, [new])
+
+
+async def send_withdrawal_mail_in(tx: Tx, merchant: UUID, order: UUID, refund: UUID) -> None:
+    """The confirmation of a withdrawal, to the buyer. `refund`: its id, if anything is refunded."""
+    row = await tx.one(_WITHDRAWN, merchant, order, refund)
+    if row is None or row["buyer_email"] is None:
+        return
+    notice = PaymentNotice(
+        about="withdrawal",
+        order=order,
+        number=row["number"],
+        amount=row["amount"],
+        currency=row["currency"],
+        provider=row["provider"],
+        test=row["provider"] == "test",
+        at=row["withdrawn_at"],
+    )
+    cause = f"withdrawal:{order.hex}"
+    new = _delivery(merchant, cause, row["buyer_email"], notice, locale=row["locale"])
     await enqueue_deliveries(tx, [new])
 
 

@@ -15,6 +15,7 @@ from florin.merchants.law.withdrawal import GRANTED_DAYS, end_of_withdrawal
 from florin.orders.checkout import Checkout
 from florin.orders.events import record_order
 from florin.orders.looking import PaymentLooker
+from florin.orders.payment_mails import send_withdrawal_mail_in
 from florin.orders.refunds import RefundExceedsPayment, RefundExceedsUnspent, RefundPlan
 from florin.orders.refunds import begin_refund_in as begin
 from florin.payments.gateway import GatewayUnavailable
@@ -108,6 +109,7 @@ async def withdraw_order(
         )
         if not status.endswith(" 0"):
             await record_order(tx, merchant, order, "order.withdrawn", actor)
+            await send_withdrawal_mail_in(tx, merchant, order, refund)
 
     async def withdraw_and_refund(tx: Tx) -> None:
         await begin(tx, merchant, order, plan, refund=refund)  # payment before order
