@@ -67,6 +67,45 @@ async def test_a_paid_order_has_its_cards(http: httpx.AsyncClient, shop: Shop, o
         assert kinds.count(kind) == 1, kinds
 
 
+async def test_answer_and_events_have_the_order_as_it_is_read(
+    http: httpx.AsyncClient, shop: Shop
+) -> None:
+    """They are made of what was written; an event is without what names persons or a page."""
+    card = await made(http, "/cards", {"program": shop.program, "amount": 100})
+    items: list[Json] = [
+        {
+            "program": shop.program,
+            "amount": 700,
+            "count": 2,
+            "recipient": {"name": "Tomas", "email": "tomas@home.example"},
+            "message": "For you",
+            "deliver": {"channel": "email", "at": "2099-01-01T09:00", "timezone": "Europe/Madrid"},
+        },
+        {"program": shop.program, "amount": 300, "card": card["id"]},
+    ]
+    order = await place(
+        http, shop, items=items, locale="es", metadata={"table": "7"},
+        buyer={"email": "buyer@example.com", "name": "Ana"},
+    )  # fmt: skip
+    before = await read(http, f"/orders/{order['id']}")
+    assert {**before, "url": order["url"]} == order
+    again = await made(http, f"/orders/{order['id']}/retry", status=200)
+    await choose(order, "paid")  # the first attempt, which is not the latest
+    after = await read(http, f"/orders/{order['id']}")
+    assert (after["state"], after["payment"]) == ("fulfilled", again["payment"])
+    found = (await read(http, "/events", limit=100))["data"]
+    seen = {each["type"]: each["data"]["object"] for each in found}
+
+    def masked(shown: Json) -> Json:
+        plain = [{**each, "recipient": None, "message": None} for each in shown["items"]]
+        return {**shown, "buyer": None, "items": plain, "pay_url": None, "metadata": {}}
+
+    assert seen["order.placed"] == masked(before)
+    assert seen["order.paid"] == seen["order.fulfilled"] == masked(after)
+    payment = await read(http, f"/payments/{order['payment']}")
+    assert seen["payment.paid"] == payment
+
+
 async def test_each_new_card_is_sent_once(
     http: httpx.AsyncClient, shop: Shop, api: Any, workers: Any
 ) -> None:

@@ -18,7 +18,7 @@ from florin.orders.item_delivery import plan_of_item
 CARD_WAIT_MS = 2000  # for a card that another transaction uses
 
 ITEMS = """
-select i.*, p.pin, p.name as program_name, o.locale,
+select i.*, p.pin, p.name as program_name, p.places, o.locale,
   coalesce(i.recipient_email, o.buyer_email) as address
 from florin.order_item i
 join florin.orders o on o.merchant = i.merchant and o.id = i.orders

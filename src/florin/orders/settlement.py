@@ -7,7 +7,9 @@ each card once. Locks are taken in one order: payment, order, cards.
 """
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
+from uuid import UUID
 
 import asyncpg
 
@@ -27,7 +29,7 @@ from florin.orders.events import (
     record_payment,
 )
 from florin.orders.fulfilment import CardFulfilment
-from florin.orders.order import find_order
+from florin.orders.order import Order, order_from_rows
 from florin.orders.payment_mails import receipts_of, send_bulk_receipt_in
 from florin.orders.refunds import insert_refund_in, sync_refunds_in
 from florin.payments.gateway import PaymentRow, PaymentState, Seen
@@ -57,9 +59,20 @@ update florin.payment set state = 'paid', received = $3, received_currency = $4,
   look_due = null
 where merchant = $1 and id = $2 and state <> 'paid' returning *
 """
+# With what the order's event says of its merchant and of all attempts to pay it, as `find_order`
+# has it, which would read again what is known here.
 _FULFILLED = """
-update florin.orders set state = 'fulfilled', paid_by = $3, paid_at = clock(merchant)
-where merchant = $1 and id = $2 and paid_by is null returning *
+update florin.orders o set state = 'fulfilled', paid_by = $3, paid_at = clock(o.merchant)
+from florin.merchant m
+where o.merchant = $1 and o.id = $2 and o.paid_by is null and m.id = o.merchant
+returning o.*, m.timezone, m.country,
+  (select z.id from florin.payment z where z.merchant = o.merchant and z.orders = o.id
+    order by z.attempt desc limit 1) as payment,
+  (select sum(z.refunded)::bigint from florin.payment z
+    where z.merchant = o.merchant and z.orders = o.id) as refunded,
+  exists (select from florin.payment z join florin.dispute d
+    on d.merchant = z.merchant and d.payment = z.id
+    where z.merchant = o.merchant and z.orders = o.id and d.state in ('open', 'lost')) as disputed
 """
 
 
@@ -232,7 +245,7 @@ class Settlement:
         ]
         receipts = receipts_of(order, sold, paid["provider"], test=test)
         await self._fulfilment.enqueue_deliveries(tx, [*made.deliveries, *receipts])
-        noun = await find_order(tx, merchant, order["id"])
+        noun = _fulfilled_order(fulfilled, items, made.cards)
         # A payment has no disputes before it is paid.
         events = [
             payment_event("payment.paid", payment, payment_from_row({**paid, "disputed": False})),
@@ -256,6 +269,14 @@ class Settlement:
             actor=FLORIN,
         )  # fmt: skip
         await record_payment(tx, merchant, payment, "payment.surplus", FLORIN)
+
+
+def _fulfilled_order(row: Row, items: Sequence[Row], cards: Sequence[Sequence[UUID]]) -> Order:
+    """The order of a row of _FULFILLED, as the API shows it."""
+    places = {place for item in items for place in item["places"] or (row["country"],)}
+    facts = {**row, "places": sorted(places), "payment_state": "paid", "pay_url": None}
+    shown = [{**item, "cards": each} for item, each in zip(items, cards, strict=True)]
+    return order_from_rows(facts, shown)
 
 
 async def _read_again(tx: Tx, row: Row) -> tuple[Row, Row]:
