@@ -1,6 +1,7 @@
--- Erase what cards and their deliveries know of the person with this e-mail address; return the number of
--- cards. Money, codes and dates stay: they name no one. A message that was not sent is cancelled; the next
--- generation makes a worker that has it in hand leave the row alone.
+-- Erase what cards, orders and their deliveries know of the person with this e-mail address; return the
+-- number of cards. Money, codes and dates stay: they name no one. A message that was not sent is cancelled;
+-- the next generation makes a worker that has it in hand leave the row alone. An order that is still paid
+-- afterwards gets its cards, which are sent to no one.
 create function erase_person(p_merchant uuid, p_email text) returns integer
 language plpgsql volatile security definer set search_path from current as $$
 declare
@@ -18,6 +19,15 @@ begin
     or ((d.card is not null or (d.kind = 'notice' and d.member is null))
       and lower(d.address) = lower(p_email)));
   delete from suppression s where s.merchant = p_merchant and lower(s.address) = lower(p_email);
+  update order_item i set recipient_name = null, recipient_email = null, message = null,
+    deliver_phone = null
+  from orders o
+  where o.merchant = i.merchant and o.id = i.orders and i.merchant = p_merchant
+    and lower(coalesce(i.recipient_email, o.buyer_email)) = lower(p_email);
+  update orders o set buyer_name = null, buyer_email = null,
+    metadata = (select coalesce(jsonb_object_agg(p.key, p.value), '{}')
+      from jsonb_each_text(o.metadata) p where position(lower(p_email) in lower(p.value)) = 0)
+  where o.merchant = p_merchant and lower(o.buyer_email) = lower(p_email);
   update card c set recipient_name = null, recipient_email = null,
     metadata = (select coalesce(jsonb_object_agg(p.key, p.value), '{}')
       from jsonb_each_text(c.metadata) p where position(lower(p_email) in lower(p.value)) = 0)

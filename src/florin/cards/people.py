@@ -1,8 +1,10 @@
 """People: what is stored of one person, as it is exported and erased.
 
-A person is a recipient, known by the address. The ledger has pseudonyms only: ids of cards.
+A person is a recipient or a buyer, known by the address. The ledger has pseudonyms only: ids of
+cards.
 """
 
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -18,9 +20,9 @@ from florin.identity.audit_log import AuditActor
 from florin.kit import ids, plain_text
 from florin.kit.email_address import Email, normalized
 from florin.kit.http.body import Request
-from florin.kit.postgres.database import Database, Reader
+from florin.kit.postgres.database import Database, Reader, Row
 
-CARDS_MOST, ENTRIES_MOST, DELIVERIES_MOST = 1000, 10_000, 10_000
+CARDS_MOST, ENTRIES_MOST, DELIVERIES_MOST, ORDERS_MOST = 1000, 10_000, 10_000, 1000
 
 _CARDS = f"""
 select {COLUMNS} from florin.account a {JOINS}
@@ -40,6 +42,19 @@ _DELIVERIES = """
 select d.* from florin.delivery d where d.merchant = $1 and d.card is not null
   and (d.card = any ($2) or lower(d.address) = lower($3)) order by d.id limit $4
 """
+# That it placed, or that have an item for it.
+_ORDERS = """
+select o.id, o.number, o.state, o.amount, o.currency, o.placed_at, lower(o.buyer_email) = lower($2)
+  as buyer, array(select i.message from florin.order_item i
+    where i.merchant = o.merchant and i.orders = o.id and i.message is not null
+    and lower(coalesce(i.recipient_email, o.buyer_email)) = lower($2) order by i.position
+  ) as messages
+from florin.orders o
+where o.merchant = $1 and (lower(o.buyer_email) = lower($2) or exists (
+  select from florin.order_item i where i.merchant = o.merchant and i.orders = o.id
+    and lower(i.recipient_email) = lower($2)))
+order by o.placed_at, o.id limit $3
+"""
 
 
 class EraseRequest(Request, kw_only=True):
@@ -48,10 +63,25 @@ class EraseRequest(Request, kw_only=True):
     email: Email
 
 
+class PersonOrder(msgspec.Struct, kw_only=True):
+    """An order that the person placed (`buyer`), or of which a card is for it. `messages`: those
+    that were written to it, or by it for cards that it kept.
+    """
+
+    id: str
+    number: int
+    state: str
+    amount: int
+    currency: str
+    buyer: bool
+    messages: list[str]
+    created_at: datetime
+
+
 class Person(msgspec.Struct, kw_only=True):
     """What is stored of a person: the cards of which it is the recipient, oldest first, their
-    entries, and what was or will be sent to it. `suppressed`: why its address gets no gifts and
-    reminders. `complete`: false if there is more than is listed.
+    entries, what was or will be sent to it, and its orders. `suppressed`: why its address gets no
+    gifts and reminders. `complete`: false if there is more than is listed.
     """
 
     object: Literal["person"] = "person"
@@ -59,12 +89,15 @@ class Person(msgspec.Struct, kw_only=True):
     cards: list[Card]
     entries: list[Entry]
     deliveries: list[Delivery]
+    orders: list[PersonOrder]
     suppressed: SuppressionReason | None
     complete: bool
 
 
 class Erasure(msgspec.Struct, kw_only=True):
-    """What was erased: the recipient of `cards` cards, and metadata with the address."""
+    """What was erased: the recipient of `cards` cards, metadata with the address, and what orders
+    have of the person.
+    """
 
     object: Literal["erasure"] = "erasure"
     cards: int
@@ -76,6 +109,7 @@ async def export_person(reads: Reader, merchant: UUID, email: str) -> Person:
     found = [row["id"] for row in rows[:CARDS_MOST]]
     entries = await reads.all(_ENTRIES, merchant, found, ENTRIES_MOST + 1)
     sent = await reads.all(_DELIVERIES, merchant, found, wanted, DELIVERIES_MOST + 1)
+    orders = await reads.all(_ORDERS, merchant, wanted, ORDERS_MOST + 1)
     blocked = await list_suppressions(
         reads, merchant, limit=1, after=None, address=normalized(wanted)
     )
@@ -84,10 +118,25 @@ async def export_person(reads: Reader, merchant: UUID, email: str) -> Person:
         cards=[card_from_row(row) for row in rows[:CARDS_MOST]],
         entries=[entry_from_row(row) for row in entries[:ENTRIES_MOST]],
         deliveries=[delivery_from_row(row) for row in sent[:DELIVERIES_MOST]],
+        orders=[_order_from_row(row) for row in orders[:ORDERS_MOST]],
         suppressed=blocked[0].reason if blocked else None,
         complete=len(rows) <= CARDS_MOST
         and len(entries) <= ENTRIES_MOST
-        and len(sent) <= DELIVERIES_MOST,
+        and len(sent) <= DELIVERIES_MOST
+        and len(orders) <= ORDERS_MOST,
+    )
+
+
+def _order_from_row(row: Row) -> PersonOrder:
+    return PersonOrder(
+        id=ids.show_id("ord", row["id"]),
+        number=row["number"],
+        state=row["state"],
+        amount=row["amount"],
+        currency=row["currency"],
+        buyer=bool(row["buyer"]),
+        messages=list(row["messages"]),
+        created_at=row["placed_at"],
     )
 
 

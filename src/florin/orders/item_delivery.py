@@ -75,10 +75,10 @@ def plan_of_item(item: Row) -> DeliveryPlan | None:
     """
     channel = item["deliver_channel"] or "email"
     address = item["deliver_phone"]
-    if channel == "email":
-        if item["address"] is None:
-            return None
+    if channel == "email" and item["address"] is not None:
         address = normalized(item["address"])
+    if address is None and channel != "link":
+        return None
     local = item["deliver_at"]
     return DeliveryPlan(
         channel=channel,

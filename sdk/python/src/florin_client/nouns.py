@@ -345,12 +345,26 @@ class Proof(Noun, kw_only=True):
     checked_at: datetime
 
 
+class PersonOrder(msgspec.Struct, kw_only=True):
+    """An order that the person placed (`buyer`), or of which a card is for it."""
+
+    id: str
+    number: int
+    state: str
+    amount: int
+    currency: str
+    buyer: bool
+    messages: list[str]
+    created_at: datetime
+
+
 class Person(Noun, kw_only=True):
     email: str
     cards: list[Card]
     entries: list[Entry]
     complete: bool
     deliveries: list[Delivery] = msgspec.field(default_factory=list[Delivery])
+    orders: list[PersonOrder] = msgspec.field(default_factory=list[PersonOrder])
     suppressed: str | None = None
 
 

@@ -20,10 +20,10 @@ from florin.kit.replicas.routing import RoutedReader
 async def export_person(
     caller: Caller,
     reads: RoutedReader,
-    email: Annotated[str, Parameter(max_length=255, description="The recipient's e-mail address.")],
+    email: Annotated[str, Parameter(max_length=255, description="The person's e-mail address.")],
 ) -> Person:
-    """Everything that is stored of a recipient: its cards, their metadata and their entries, and
-    what was sent to it.
+    """Everything that is stored of a recipient or a buyer: its cards, their metadata and their
+    entries, what was sent to it, and its orders.
     """
     caller.needs("cards:read")
     return await people.export_person(reads, caller.merchant, email)
@@ -38,8 +38,9 @@ async def export_person(
 async def erase_person(
     request: AnyRequest, caller: Caller, db: Database, data: EraseRequest
 ) -> Erasure:
-    """Erase a recipient from all cards: name, address, and metadata that has the address. It cannot
-    be undone. The cards and their money stay, as pseudonyms: a code still works.
+    """Erase a recipient from all cards and a buyer from all orders: name, address, message, number,
+    and metadata that has the address. It cannot be undone. The cards, orders and their money stay,
+    as pseudonyms: a code still works.
     """
     caller.needs("cards:write")
     erased = await people.erase_person(db, audit_actor(request, caller), data.email)
