@@ -7,9 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
+from florin.kit import ids
 from florin.kit.postgres.database import Database
 from tests.orders.selling import order_body
-from tests.support.api_calls import Json, balanced, made, problem, read
+from tests.support.api_calls import Json, balanced, made, post, problem, read
 from tests.support.instance import Instance, Shop, make_shop
 from tests.support.members import client_of
 
@@ -44,6 +45,26 @@ async def test_a_reference_names_one_object(http: httpx.AsyncClient, shop: Shop,
     assert [each["id"] for each in found["data"]] == [name]
     assert (await read(http, f"/{noun}/{name}"))["reference"] == "till-4711"
     await balanced(http)
+
+
+async def test_a_repeated_request_makes_no_second_link(
+    http: httpx.AsyncClient, shop: Shop, owner: Any
+) -> None:
+    """The code that the repetition drew opens nothing, so no page may show it."""
+    body = {
+        "program": shop.program,
+        "amount": 500,
+        "reference": "till-4713",
+        "recipient": {"email": "ada@example.org"},
+        "deliver": {"channel": "email"},
+    }
+    answers = [await post(http, "/cards", body, under="once") for _ in range(2)]
+    assert [each.status_code for each in answers] == [201, 201]
+    assert answers[0].json()["id"] == answers[1].json()["id"]
+    card = ids.require_id("crd", answers[0].json()["id"])
+    for table in ("card_link", "delivery"):
+        found = await owner.fetchval(f"select count(*) from florin.{table} where card = $1", card)  # noqa: S608 -- ours
+        assert found == 1, table
 
 
 @pytest.mark.parametrize("noun", ["cards", "orders"])
