@@ -17,14 +17,10 @@ from tests.support.api_calls import issue, made, redeem
 from tests.support.browser import needs_chromium
 from tests.support.instance import Instance, Shop, instance
 from tests.support.page_browser import chromium, person
-from tests.web.test_journeys import HOSTILE, OTHERS, SETTINGS, Measured, require_clean
+from tests.web.test_journeys import HOSTILE, SETTINGS, Measured, phone_first, require_clean
 
 pytestmark = needs_chromium
-# A phone in each run of the tests; the other widths, schemes and languages in the long form.
-WIDTHS = [
-    each if each.id == "phone" else pytest.param(*each.values, id=each.id, marks=OTHERS)
-    for each in SETTINGS
-]
+WIDTHS = phone_first(SETTINGS)
 
 
 @pytest.fixture(scope="module")

@@ -22,14 +22,10 @@ from tests.support.members import client_of, register
 from tests.support.page_browser import chromium, person
 from tests.web.test_console_looks import LOOKS, sign_in
 from tests.web.test_customer_journeys import WIDTHS
-from tests.web.test_journeys import OTHERS, Measured, require_clean
+from tests.web.test_journeys import Measured, phone_first, require_clean
 
 pytestmark = [needs_chromium, pytest.mark.slow]
-# A phone in each run of the tests; the other looks in the long form.
-PHONE_FIRST = [
-    each if each.id == "phone" else pytest.param(*each.values, id=each.id, marks=OTHERS)
-    for each in LOOKS
-]
+PHONE_FIRST = phone_first(LOOKS)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ requests. Screenshots are kept in the folder FLORIN_SCREENSHOTS, if it is set.
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,16 @@ SETTINGS = [
     ),
     pytest.param({"width": 1440, "script": False, "language": "de"}, id="desk-german-no-script"),
 ]
+
+
+def phone_first(looks: Sequence[Any]) -> list[Any]:
+    """A phone in each run of the tests; the other looks in the long form."""
+    return [
+        each if each.id == "phone" else pytest.param(*each.values, id=each.id, marks=OTHERS)
+        for each in looks
+    ]
+
+
 # What a hostile person may type into any field that reaches a page.
 HOSTILE = [
     "<script>window.broken=1</script>",

@@ -4,10 +4,10 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
-from uuid import UUID
+from typing import Any
 
 from florin.kit import ids
-from florin.kit.postgres.pool import Connection, open_connection
+from florin.kit.postgres.pool import open_connection
 from florin.ops.postgres import server as postgres
 from tests.journeys.alerts.watched_fleet import WatchedFleet
 
@@ -43,13 +43,10 @@ def revoked_right(watched: WatchedFleet) -> Generator[None]:
     )
     assert functions
 
-    async def nothing(_connection: Connection, _card: UUID, until_ended: Wait) -> None:
-        await until_ended()
-
     for each in functions:
         watched.sql(f"revoke execute on function {each['name']} from {postgres.APP}")
     try:
-        with redeeming_tills(watched, nothing) as statuses:
+        with redeeming_tills(watched, richest_card(watched)) as statuses:
             yield
         assert statuses.count(500) > 60, statuses
     finally:
@@ -60,35 +57,37 @@ def revoked_right(watched: WatchedFleet) -> Generator[None]:
 @contextmanager
 def slow_ledger(watched: WatchedFleet) -> Generator[None]:
     """Another program locks a card again and again: redemptions succeed, but late."""
+    card, url = richest_card(watched), watched.superuser_url()
 
-    async def lock(cards: Connection, card: UUID, until_ended: Wait) -> None:
+    async def lock(until_ended: Wait) -> None:
+        connection = await open_connection(url, name="a program with a lock")
         ended = asyncio.ensure_future(until_ended())
         while not ended.done():
-            async with cards.transaction():
-                await cards.execute("select from florin.account where id = $1 for update", card)
+            async with connection.transaction():
+                await connection.execute(
+                    "select from florin.account where id = $1 for update", card["id"]
+                )
                 await asyncio.wait([ended], timeout=_SLOW_S)
             await asyncio.wait([ended], timeout=0.2)
+        await connection.close()
 
-    with redeeming_tills(watched, lock) as statuses:
+    with another_program(lock), redeeming_tills(watched, card) as statuses:
         yield
     assert set(statuses) == {201}
     assert len(statuses) > 100
 
 
-@contextmanager
-def redeeming_tills(
-    watched: WatchedFleet, lock: Callable[[Connection, UUID, Wait], Coroutine[None, None, None]]
-) -> Generator[list[int]]:
-    """Tills redeem one cent of a card after the other; yields the statuses of the answers."""
+def richest_card(watched: WatchedFleet) -> Any:
+    """The id and currency of the card with the highest balance."""
     [card] = watched.sql("select id, currency from florin.account order by balance desc limit 1")
-    body = {"card": ids.show_id("crd", card["id"]), "amount": 1, "currency": card["currency"]}
-    url = watched.superuser_url()
-    statuses: list[int] = []
+    return card
 
-    async def lock_cards(until_ended: Wait) -> None:
-        connection = await open_connection(url, name="a program with a lock")
-        await lock(connection, card["id"], until_ended)
-        await connection.close()
+
+@contextmanager
+def redeeming_tills(watched: WatchedFleet, card: Any) -> Generator[list[int]]:
+    """Tills redeem one cent of a card after the other; yields the statuses of the answers."""
+    body = {"card": ids.show_id("crd", card["id"]), "amount": 1, "currency": card["currency"]}
+    statuses: list[int] = []
 
     async def redeem(until_ended: Wait) -> None:
         ended = asyncio.ensure_future(until_ended())
@@ -101,11 +100,7 @@ def redeeming_tills(
     async def redeem_at_many_tills(until_ended: Wait) -> None:
         await asyncio.gather(*(redeem(until_ended) for _ in range(_TILLS)))
 
-    with (
-        watched.http() as http,
-        another_program(lock_cards),
-        another_program(redeem_at_many_tills),
-    ):
+    with watched.http() as http, another_program(redeem_at_many_tills):
         yield statuses
 
 

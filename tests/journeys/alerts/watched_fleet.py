@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,50 +141,58 @@ def _remove(fleet: Fleet) -> None:
 @contextmanager
 def kept_killed(fleet: Fleet, role: str) -> Generator[None]:
     """Kill all parts of a role, and each successor that the supervisor starts."""
-    ended = threading.Event()
 
     def kill() -> None:
-        while not ended.is_set():
-            for part in observe_fleet(fleet.home).parts:
-                if part.role == role and part.pid is not None:
-                    with contextlib.suppress(OSError):
-                        os.kill(part.pid, signal.SIGKILL)
-            ended.wait(0.1)
+        for pid in _pids(fleet, role):
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
 
-    thread = threading.Thread(target=kill, daemon=True)
-    thread.start()
-    try:
+    with _repeated(kill, every_s=0.1):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 @contextmanager
 def kept_frozen(fleet: Fleet, *roles: str) -> Generator[None]:
     """Freeze all parts of these roles, and each successor that the supervisor starts."""
-    ended = threading.Event()
     frozen: set[int] = set()
 
     def freeze() -> None:
-        while not ended.is_set():
-            for part in observe_fleet(fleet.home).parts:
-                if part.role not in roles or part.pid is None or part.pid in frozen:
-                    continue
+        for pid in _pids(fleet, *roles):
+            if pid not in frozen:
                 with contextlib.suppress(OSError):
-                    for pid in process_tree(part.pid):
-                        os.kill(pid, signal.SIGSTOP)
-                    frozen.add(part.pid)
-            ended.wait(0.2)
+                    for each in process_tree(pid):
+                        os.kill(each, signal.SIGSTOP)
+                    frozen.add(pid)
 
-    thread = threading.Thread(target=freeze, daemon=True)
+    try:
+        with _repeated(freeze, every_s=0.2):
+            yield
+    finally:
+        for pid in frozen:
+            with contextlib.suppress(OSError):
+                for each in process_tree(pid):
+                    os.kill(each, signal.SIGCONT)
+
+
+def _pids(fleet: Fleet, *roles: str) -> list[int]:
+    parts = observe_fleet(fleet.home).parts
+    return [part.pid for part in parts if part.role in roles and part.pid is not None]
+
+
+@contextmanager
+def _repeated(work: Callable[[], None], *, every_s: float) -> Generator[None]:
+    """Do `work` again and again in a thread while the context is open."""
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.is_set():
+            work()
+            ended.wait(every_s)
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         yield
     finally:
         ended.set()
         thread.join()
-        for pid in frozen:
-            with contextlib.suppress(OSError):
-                for each in process_tree(pid):
-                    os.kill(each, signal.SIGCONT)
