@@ -1,5 +1,6 @@
 """API: the routes that issue cards in bulk, show jobs and download their codes."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from litestar import Response, get, post
@@ -84,19 +85,22 @@ async def get_job(caller: Caller, db: Database, job: str) -> Job:
     return await jobs.find_job(db, caller.merchant, jobs.parse_job_id(job))
 
 
+_TAKING_REFUSALS = (
+    NotFound,
+    code_export.JobNotFinished,
+    code_export.CodesTaken,
+    code_export.CodesExpired,
+    code_export.CodesBeingTaken,
+)
+
+
 @post(
     "/jobs/{job:str}/codes",
     summary="Download the codes of a job",
     status_code=200,
     media_type="text/csv",
     opt={"unbounded": True},
-    responses=refusal_responses(
-        NotFound,
-        code_export.JobNotFinished,
-        code_export.CodesTaken,
-        code_export.CodesExpired,
-        code_export.CodesBeingTaken,
-    ),
+    responses=refusal_responses(*_TAKING_REFUSALS),
 )
 async def take_job_codes(
     request: AnyRequest, caller: Caller, db: Database, sealer: Sealer, job: str
@@ -110,11 +114,7 @@ async def take_job_codes(
     uuid = jobs.parse_job_id(job)
     await require_own(db, request_context(caller, None, required=False), OF_JOB, uuid)
     lines = await code_export.take_codes(db, sealer, audit_actor(request, caller), uuid)
-    headers = {
-        "content-disposition": f'attachment; filename="{job}.csv"',
-        "cache-control": "no-store",
-    }
-    return Stream(lines, media_type="text/csv; charset=utf-8", headers=headers)
+    return _attach(lines, f"{job}.csv", "text/csv; charset=utf-8")
 
 
 @post(
@@ -124,15 +124,7 @@ async def take_job_codes(
     media_type="application/pdf",
     operation_id="take_job_sheet",
     opt={"unbounded": True},
-    responses=refusal_responses(
-        NotFound,
-        code_export.JobNotFinished,
-        code_export.CodesTaken,
-        code_export.CodesExpired,
-        code_export.CodesBeingTaken,
-        SheetTooLarge,
-        PdfNotInstalled,
-    ),
+    responses=refusal_responses(*_TAKING_REFUSALS, SheetTooLarge, PdfNotInstalled),
 )
 async def take_job_sheet(
     request: AnyRequest,
@@ -151,11 +143,16 @@ async def take_job_sheet(
     await require_own(db, request_context(caller, None, required=False), OF_JOB, uuid)
     by = audit_actor(request, caller)
     pages = await take_sheet(db, sealer, by, uuid, paper=paper, locale=locale)
+    return _attach(pages, f"{job}.pdf", "application/pdf")
+
+
+def _attach(content: AsyncIterator[bytes], name: str, media_type: str) -> Stream:
+    """A file to download that no cache keeps."""
     headers = {
-        "content-disposition": f'attachment; filename="{job}.pdf"',
+        "content-disposition": f'attachment; filename="{name}"',
         "cache-control": "no-store",
     }
-    return Stream(pages, media_type="application/pdf", headers=headers)
+    return Stream(content, media_type=media_type, headers=headers)
 
 
 handlers: list[HTTPRouteHandler] = [
