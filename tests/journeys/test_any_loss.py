@@ -54,6 +54,7 @@ async def lose(fleet: Fleet, name: str) -> None:
         pytest.fail("\n".join([str(failed), *map(repr, observe_fleet(fleet.home).parts), *log]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "valkey", ["sentinel", pytest.param("cluster", marks=pytest.mark.long_form("fleets"))]
 )

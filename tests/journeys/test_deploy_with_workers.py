@@ -59,6 +59,7 @@ async def ran(connection: Any) -> dict[str, list[int]]:
     return {row["word"]: row["pids"] for row in rows}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "strategy", ["rolling", pytest.param("blue-green", marks=pytest.mark.long_form("fleets"))]
 )

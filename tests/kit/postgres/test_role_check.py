@@ -129,6 +129,7 @@ async def test_one_url_creates_the_second_role_if_permitted(empty: Empty) -> Non
         assert MISSING not in running.log.read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_an_instance_without_a_database_is_alive(tmp_path: Path, urls: Urls) -> None:
     """The role cannot be checked: the instance is alive and not ready."""
     with instance(urls.app) as running:

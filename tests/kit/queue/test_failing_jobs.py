@@ -49,6 +49,7 @@ async def test_a_job_that_fails_is_tried_three_times_and_kept(
     assert play.stop(worker) == 0, "its worker was harmed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "says"),
     [

@@ -90,6 +90,7 @@ async def test_the_document_is_that_of_the_contract(watched: Watched) -> None:
     assert {answer.status_code for answer in await watched.many("/health/ready")} == {200}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault", ["cut", pytest.param("hold", marks=pytest.mark.long_form("fleets"))]
 )

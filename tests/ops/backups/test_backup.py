@@ -100,7 +100,7 @@ async def test_a_fleet_is_restored_to_an_instant(
                 assert bucket is not None
                 await verified(first, http, bucket, at)
                 assert all(name.endswith(".age") for name in everything(bucket))
-                refused_with_another_key(first)
+                await asyncio.to_thread(refused_with_another_key, first)
                 running = first.florin("restore", "--at", at.isoformat())
                 assert running.returncode != 0
                 assert "florin down" in running.stderr

@@ -147,6 +147,7 @@ async def test_after_blue_green_a_rollback_is_one_switch(
     assert images(cluster)["florin-worker"] == OLD
 
 
+@pytest.mark.slow
 async def test_blue_green_again_replaces_the_kept_set(
     cluster: Cluster, deployment: ClusterDeployment
 ) -> None:

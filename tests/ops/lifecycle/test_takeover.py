@@ -42,6 +42,7 @@ def test_a_takeover_stops_no_other_process(fleet: TestFleet) -> None:
     assert not any(processes.is_alive(process) for process in running.values())
 
 
+@pytest.mark.slow
 def test_no_supervisor_takes_over_during_a_change(fleet: TestFleet) -> None:
     first = fleet.up()
     me = processes.find_process(first.pid)
