@@ -12,7 +12,12 @@ import pytest
 
 from florin.kit.errors import Refusal
 from florin.webhooks import addresses
-from florin.webhooks.addresses import AddressRules, parse_target, require_url_allowed
+from florin.webhooks.addresses import (
+    AddressRules,
+    UrlNotAllowed,
+    parse_target,
+    require_url_allowed,
+)
 from florin.webhooks.http_client import EndpointClient, GuardedNetwork, make_tls_context
 from tests.support.receivers.webhook_receiver import OK, status, webhook_receiver
 from tests.support.stream_server import stop_listening
@@ -156,6 +161,13 @@ async def test_no_url_of_the_corpus_is_accepted_or_connected(
         async with client(f"http://127.0.0.1:{port}/") as reaching:
             await reaching.post([], b"{}")
         assert len(seen) == 1
+
+
+@pytest.mark.parametrize("form", forms("93.184.216.34")[:7])
+def test_an_unusual_form_is_refused_without_a_look_up(form: str) -> None:
+    """Also of a public address: what a resolver makes of it depends on the resolver."""
+    with pytest.raises(UrlNotAllowed, match="in an unusual form"):
+        parse_target(f"https://{form}/", STRICT)
 
 
 async def _attempt(network: GuardedNetwork, context: Any, url: str) -> None:

@@ -115,7 +115,7 @@ async def test_a_running_job_is_stopped_at_an_exact_number(
     http: Client, shop: Shop, owner: Any, workers: Crew
 ) -> None:
     job = (await ask(http, shop, 100_000, "print-5")).json()["id"]
-    workers.start("--concurrency", "1")
+    worker = workers.start("--concurrency", "1")
 
     async def begun() -> bool:
         return bool((await read(http, f"/jobs/{job}"))["done"])
@@ -133,6 +133,7 @@ async def test_a_running_job_is_stopped_at_an_exact_number(
         "select count(*) from florin.account where merchant = $1", shop.merchant
     )
     assert number == stopped["done"]
+    assert "another worker" not in workers.log(worker)  # it ended, and was not tried again
     lines = rows((await http.post(f"/jobs/{job}/codes")).text)
     assert len(lines) == stopped["done"]
     assert (await read(http, "/ledger/balances"))["liability"] == number * 2500
