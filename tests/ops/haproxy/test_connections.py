@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from florin.ops.haproxy import runtime_api
 from tests.ops.haproxy.haproxy_process import FAST, Running, running
 from tests.ops.haproxy.stub_instances import standins
 
@@ -59,6 +60,17 @@ async def served(run: Running, source: str, many: list[Open]) -> bool:
     except ConnectionError:
         return False
     return await answer(many[-1]) is not None
+
+
+async def until_full(run: Running) -> None:
+    """Wait until the balancer has accepted as many public connections as it may."""
+    edge = run.balancer.edge
+    async with asyncio.timeout(60):
+        while True:
+            info = await runtime_api.send_command(edge.socket, "show info")
+            if int(info.split("\nCurrConns: ")[1].split()[0]) >= edge.public_connections():
+                return
+            await asyncio.sleep(0.01)
 
 
 async def until_served(run: Running, source: str, many: list[Open]) -> None:
@@ -120,6 +132,7 @@ async def test_the_operations_port_answers_while_the_public_one_is_full(tmp_path
     async with running(tmp_path, timing=few) as run, crowd() as many:
         for number in range(80):
             many.append(await connect(run, f"127.0.1.{number + 1}"))
+        await until_full(run)  # else the operations port may be served before the public one
         port = run.balancer.edge.operations_port
         reader, writer = await connect(run, "127.0.0.1", port=port)
         many.append((reader, writer))
