@@ -4,6 +4,9 @@ from tests.mutation.mutation import without as _
 
 ADDRESSES = "src/florin/webhooks/addresses.py"
 CLIENT = "src/florin/webhooks/http_client.py"
+WRITER = "src/florin/webhooks/outcome_writer.py"
+JOBS = "src/florin/webhooks/jobs.py"
+LANE = "tests/webhooks/test_lane.py"
 FAN_OUT = "src/florin/webhooks/fan_out.sql"
 SAFE = "tests/webhooks/test_addresses.py"
 SENT = "tests/webhooks/test_delivery.py"
@@ -33,10 +36,18 @@ WEBHOOKS = (
     _("the previous secret does not sign during a rotation", FAN_OUT,
       "case when e.previous_until > clock_timestamp() then e.previous_sealed end",
       "null::bytea", f"{SENT}::test_both_secrets_sign_during_a_rotation"),
-    _("outcomes are written after the lease was lost", "src/florin/webhooks/lane.py",
+    _("outcomes are written after the lease was lost", WRITER,
       "async with self._job.effect() as tx:",
-      "async with self._sender.database.transaction() as tx:",
-      "tests/webhooks/test_fan_out.py::test_a_lane_that_lost_its_lease_writes_nothing"),
+      "async with self._job._database.transaction() as tx:",
+      f"{LANE}::test_a_lane_that_lost_its_lease_writes_nothing"),
+    _("lanes are woken in the transaction that holds their endpoints", JOBS,
+      "    async with job.effect() as tx:\n        await wake_lanes(tx)\n",
+      "        await wake_lanes(tx)\n", f"{LANE}::test_waking_a_lane_waits_for_no_outcome"),
+    _("outcomes that a deadlock undid are lost", WRITER, "if not left:", "if True:",
+      f"{LANE}::test_outcomes_that_a_deadlock_undid_are_written_again"),
+    _("the end of a lane interrupts what it writes", "src/florin/webhooks/lane.py",
+      "        self._outcomes.end()\n", "        writing.cancel()\n",
+      f"{LANE}::test_the_end_of_a_lane_waits_for_its_outcomes"),
     _("events of transactions that still run are skipped", FAN_OUT,
       "coalesce(oldest_money(), statement_timestamp())", "statement_timestamp()",
       "tests/webhooks/test_fan_out.py::test_an_event_of_a_long_transaction_is_not_skipped"),

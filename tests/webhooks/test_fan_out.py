@@ -1,9 +1,8 @@
 """Fan-out: each event becomes one delivery for each endpoint, despite transactions that run long,
-replays and clock moves; and a lane that lost its lease writes nothing.
+replays and clock moves.
 """
 
 import asyncio
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,20 +10,15 @@ import httpx
 import pytest
 
 from florin.kit import ids
-from florin.kit.encryption import Sealer
 from florin.kit.observability import metrics
 from florin.kit.postgres.database import Database
-from florin.kit.queue.job import LeaseLost, QueuedJob
-from florin.webhooks.addresses import AddressRules
 from florin.webhooks.gauges import WebhookGauges
-from florin.webhooks.lane import WebhookSender, deliver_lane
 from tests.conftest import Urls
 from tests.ledger import calls
 from tests.ledger.calls import Op
 from tests.support.api_calls import issue, made
 from tests.support.connections import connected
-from tests.support.instance import SECRETS, Shop
-from tests.support.receivers.webhook_receiver import WebhookReceiver
+from tests.support.instance import Shop
 
 FAN_OUT = "select made, more from webhook_fan_out(500, 5000, 3)"
 
@@ -170,40 +164,3 @@ async def test_the_gauges_show_what_waits_and_who_fails(
     assert 60 <= shown["florin_webhook_oldest_seconds",] < 3000
     states = [shown["florin_webhook_endpoints", each] for each in ("enabled", "failing")]
     assert states == [1, 1]
-
-
-@pytest.mark.slow
-async def test_a_lane_that_lost_its_lease_writes_nothing(
-    http: httpx.AsyncClient,
-    shop: Shop,
-    owner: Any,
-    database: Database,
-    receiver: WebhookReceiver,
-) -> None:
-    found = await endpoint(http, receiver.url())
-    await issue(http, shop, 1)
-    await database.all(FAN_OUT)
-    lane = await owner.fetchval("select lane from florin.webhook_endpoint where id = $1", found)
-    row: Any = {
-        "id": -1,  # no such job any more
-        "queue": "webhook-delivery",
-        "kind": "deliver",
-        "version": 1,
-        "priority": 0,
-        "attempts": 1,
-        "crashes": 0,
-        "fence": -1,
-        "trace": None,
-        "log_position": None,
-        "waited_s": 0.0,
-        "payload": f'{{"lane": {lane}}}',
-    }
-    job = QueuedJob(row, database, lease=timedelta(seconds=10))
-    rules = AddressRules.of("test", ("127.0.0.0/8",))
-    sender = WebhookSender(database, Sealer(SECRETS["FLORIN_SEAL_KEY"]), rules)
-    with pytest.raises(LeaseLost):
-        async with asyncio.timeout(20):
-            await deliver_lane(job, sender)
-    assert len(receiver.messages["/hook"]) == 1  # it was sent, and another lane sends it again
-    (delivery,) = await deliveries(owner, found)
-    assert (delivery["state"], delivery["attempts"]) == ("pending", 0)

@@ -50,6 +50,9 @@ async def follow_events(job: QueuedJob) -> Continue | None:
             "select made, more from webhook_fan_out($1, $2, $3)", _EACH, _MOST, RETRIED_DAYS
         )
         assert row is not None
+    # Not in the same transaction: to be woken, a lane that runs is waited for, and its transaction
+    # may wait for the endpoints that the fan-out changed.
+    async with job.effect() as tx:
         await wake_lanes(tx)
     worked = time.monotonic() - started
     return Continue(delay_s=0 if row["more"] else max(_PAUSE_S, worked * _SHARE))

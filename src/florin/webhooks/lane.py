@@ -30,7 +30,8 @@ from florin.webhooks.http_client import (
     GuardedNetwork,
     make_tls_context,
 )
-from florin.webhooks.outcomes import Outcome, write_outcomes
+from florin.webhooks.outcome_writer import OutcomeWriter
+from florin.webhooks.outcomes import Outcome
 from florin.webhooks.signing import signature_headers
 
 # Then the job continues, on any worker. At its end a run waits for attempts that hang and begins no
@@ -38,7 +39,6 @@ from florin.webhooks.signing import signature_headers
 SLICE_S = 600.0
 LINGER_S = 1.0  # a lane without work waits so long for more
 _LOOK_S = 0.1
-_WRITE_S = 0.05
 _FOR_ENDPOINT, _IN_ALL = 400, 4000  # deliveries read at once
 _PROVEN_MAX, _UNPROVEN_MAX = 256, 512  # attempts at the same time, with enough files
 
@@ -86,11 +86,11 @@ class Lane:
         self._sender = sender
         self._number = number
         self._channels: dict[UUID, Channel] = {}
-        self._outcomes: list[Outcome] = []
+        self._outcomes = OutcomeWriter(job, self._count_written)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> Continue | None:
-        writing = asyncio.ensure_future(self._write_forever())
+        writing = asyncio.ensure_future(self._outcomes.write_until_ended())
         until = time.monotonic() + SLICE_S
         worked_at = time.monotonic()
         try:
@@ -113,14 +113,14 @@ class Lane:
     async def _end(self, writing: "asyncio.Future[None]") -> None:
         for task in self._tasks:
             task.cancel()
-        writing.cancel()
-        ended = await asyncio.gather(*self._tasks, writing, return_exceptions=True)
+        ended = await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._outcomes.end()
+        ended += await asyncio.gather(writing, return_exceptions=True)
         for channel in self._channels.values():
             await channel.client.close()
         for error in ended:
             if isinstance(error, Exception):
                 raise error
-        await self._write()
 
     # -- read --------------------------------------------------------------------------------
 
@@ -191,7 +191,7 @@ class Lane:
         async with room:
             attempt = await self._attempt(channel, item)
         channel.end_attempt(item, attempt)
-        self._outcomes.append(
+        self._outcomes.add(
             Outcome(channel.merchant, channel.endpoint, item.id, item.attempts, attempt)
         )
         self._send_next(channel)
@@ -206,23 +206,7 @@ class Lane:
             report_error(error, {"event": "a webhook failed"})
             return Attempt(at=at, error="an internal error of Florin; its operator was informed")
 
-    # -- write -------------------------------------------------------------------------------
-
-    async def _write_forever(self) -> None:
-        """Write outcomes as they come. Raises LeaseLost, which ends the run."""
-        while True:
-            await self._write()
-            await asyncio.sleep(_WRITE_S)
-
-    async def _write(self) -> None:
-        outcomes = self._outcomes
-        if not outcomes:
-            return
-        self._outcomes = []
-        async with self._job.effect() as tx:
-            await write_outcomes(tx, outcomes)
-            await self._job.step(tx)
-        for each in outcomes:
-            channel = self._channels.get(each.endpoint)
-            if channel is not None:
-                channel.unwritten -= 1
+    def _count_written(self, outcome: Outcome) -> None:
+        channel = self._channels.get(outcome.endpoint)
+        if channel is not None:
+            channel.unwritten -= 1

@@ -61,7 +61,7 @@ BENCHMARKS: dict[str, WorkerBenchmark] = {
     ),
     "deliveries": WorkerBenchmark(
         says="e-mails to a mail server that takes them at once, one worker",
-        cards=5_000,
+        cards=2_000,
         targets=(_least("rate", 100),),
         shares=(),
     ),

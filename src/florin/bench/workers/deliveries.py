@@ -23,6 +23,7 @@ from florin.ops.postgres import server as postgres
 
 _DATABASE = "florin_deliveries"
 _LOOK_S = 0.05
+_LEAST_RATE = 20  # e-mails/s; a slower run counts as hung
 _SENT = "select count(*) = $1 from florin.delivery where state = 'sent'"
 _MESSAGE_ID = re.compile(rb"^message-id:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 _END = b"\r\n.\r\n"
@@ -79,7 +80,13 @@ async def _send(
                 return finished
 
             figures = await measure_worker(
-                bench, worker, mails, begin, look_s=_LOOK_S, otherwise="Mails are missing"
+                bench,
+                worker,
+                mails,
+                begin,
+                look_s=_LOOK_S,
+                otherwise="Mails are missing",
+                least_rate=_LEAST_RATE,
             )
     finally:
         await opened.close()

@@ -57,16 +57,17 @@ async def measure_worker(
     *,
     look_s: float,
     otherwise: str,
+    least_rate: int = _CARDS_A_SECOND,
 ) -> Figures:
     """Measure from the call of `begin`, which returns a check for the end, until that check is
-    true. Raises OperatorError with `otherwise` when it takes too long.
+    true. Raises OperatorError with `otherwise` when less than `least_rate` a second were done.
     """
     before = bench.used(worker)
     begun = time.monotonic()
     finished = await begin()
     ended = await until(
         finished,
-        within_s=_BEGIN_WITHIN_S + cards / _CARDS_A_SECOND,
+        within_s=_BEGIN_WITHIN_S + cards / least_rate,
         look_s=look_s,
         otherwise=f"{otherwise}; see {worker.log}.",
     )
