@@ -106,9 +106,10 @@ def _gone_servers(timing: Timing) -> str:
     Ending the sessions of a server that is marked down would fail the requests that are still
     connecting to that address, instead of sending them to another server. So TCP itself finds out:
     a connection that acknowledges nothing is closed, and its request is sent again if it may be.
+    `tcp-ut` does the same for what was sent and not acknowledged. It is on the servers' own lines
+    (`_servers`), since HAProxy ignores it in `default-server`.
     """
     return f"""\
-  default-server tcp-ut {format_seconds(timing.gone_within_s)}
   option srvtcpka
   srvtcpka-idle {format_seconds(timing.gone_within_s - 2)}
   srvtcpka-intvl 1s
@@ -190,4 +191,5 @@ def _servers(edge: DiscoverySettings, colour: str) -> str:
     return (
         f"  server-template s 1-{edge.slots} {edge.services[colour]}:{_API_PORT}"
         " resolvers engine resolve-prefer ipv4 init-addr none"
+        f" tcp-ut {format_seconds(edge.timing.gone_within_s)}"
     )
