@@ -16,6 +16,7 @@ from florin.bench.catalog import (
     INSTRUMENTATION,
     MUTANTS,
     NAMES,
+    PAGES,
     REPLICAS,
     WORK,
     BenchmarkConfig,
@@ -54,6 +55,10 @@ def main(
         from florin.bench.autoscale import main as autoscale
 
         return autoscale.main(as_json=as_json, seed=seed)
+    if name == PAGES:
+        from florin.bench.scenarios import pages
+
+        return pages.main(cards=cards, requests=requests, as_json=as_json)
     if name in {DEPLOYS, REPLICAS, FAILOVER}:
         return _scenario(
             name,

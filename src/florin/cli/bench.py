@@ -15,7 +15,7 @@ def bench(
             help="redeem, hot-card, hot-cards, batch, balance, growth, held-card, memory;"
             " metrics, access-log, traces; queue, expiry, bulk, deliveries, webhooks, checkout,"
             " beside;"
-            " mutants; autoscale; deploys; replicas, failover."
+            " mutants; autoscale; deploys; replicas, failover; pages."
         ),
     ],
     against: Annotated[
@@ -39,7 +39,10 @@ def bench(
         float, typer.Option(min=1, help="deploys, beside, failover: requests a second.")
     ] = 200,
     requests: Annotated[
-        int, whole_number(least=0, help="deploys: of each kind, at least; replicas: reads.")
+        int,
+        whole_number(
+            least=0, help="deploys: of each kind, at least; replicas: reads; pages: of each."
+        ),
     ] = 0,
     only: Annotated[
         list[str] | None,

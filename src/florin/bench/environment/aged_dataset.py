@@ -5,6 +5,7 @@ redeeming a million cards one by one would take an hour. The ledger is proved af
 """
 
 from typing import Any
+from uuid import UUID
 
 from florin.bench.environment.dataset import FUNDS, Dataset, card_sql, make_dataset
 from florin.bench.environment.servers import BenchServers
@@ -61,10 +62,14 @@ def aged_dataset_space_mb(cards: int) -> int:
     return 3_000 + cards * _KB_A_CARD // 1000
 
 
-async def make_aged_dataset(bench: BenchServers, *, cards: int, database: str) -> Dataset:
-    """Make a dataset of so many cards with history; `codes` holds the codes of some of them."""
+async def make_aged_dataset(
+    bench: BenchServers, *, cards: int, database: str, owner: UUID | None = None
+) -> Dataset:
+    """Make a dataset of so many cards with history; `codes` holds the codes of some of them.
+    `owner`: see make_dataset.
+    """
     spent = min(cards, SPENT_MAX)
-    dataset = await make_dataset(bench, cards=spent, database=database, issue=False)
+    dataset = await make_dataset(bench, cards=spent, database=database, issue=False, owner=owner)
     admin = await bench.admin(database)
     try:
         with timed(f"Writing {cards:,} cards and {cards * ENTRIES:,} entries"):

@@ -38,6 +38,11 @@ def read_cpu_usage(instances: list[int], postmaster: int, balancer: int | None) 
     )
 
 
+def process_cpu_s(pid: int) -> float:
+    """The CPU time of one process so far, in seconds."""
+    return _cpu(pid)
+
+
 def peak_rss_mb(pid: int) -> float:
     for line in (_PROC / str(pid) / "status").read_text("ascii").splitlines():
         if line.startswith("VmHWM:"):

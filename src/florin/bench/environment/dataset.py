@@ -48,17 +48,23 @@ def card_sql(n: str) -> str:
 
 
 async def make_dataset(
-    bench: BenchServers, *, cards: int, database: str = postgres.DATABASE, issue: bool = True
+    bench: BenchServers,
+    *,
+    cards: int,
+    database: str = postgres.DATABASE,
+    issue: bool = True,
+    owner: UUID | None = None,
 ) -> Dataset:
     """Make a merchant and issue its cards through the ledger, numbered from 1.
 
-    Without `issue` only the codes are made; aged_dataset.py makes their cards.
+    Without `issue` only the codes are made; aged_dataset.py makes their cards. `owner`: a merchant
+    that exists already and gets the cards.
     """
     opened = Database(f"{bench.url(postgres.APP, database)}?connection_limit=4", name="bench")
     await opened.open()
     try:
-        merchant, program_id = ids.new_id(), ids.new_id()
-        secret = await _merchant(bench, opened, merchant, program_id)
+        merchant, program_id = owner or ids.new_id(), ids.new_id()
+        secret = await _merchant(bench, opened, merchant, program_id, new=owner is None)
         made = tuple(codes.make_code() for _ in range(cards))
         pepper = bench.secrets["FLORIN_CODE_PEPPER"].encode()
         dataset = Dataset(
@@ -77,13 +83,16 @@ async def make_dataset(
     return dataset
 
 
-async def _merchant(bench: BenchServers, opened: Database, merchant: UUID, program_id: UUID) -> str:
+async def _merchant(
+    bench: BenchServers, opened: Database, merchant: UUID, program_id: UUID, *, new: bool
+) -> str:
     async with opened.transaction() as tx:
-        await tx.run(
-            "insert into florin.merchant (id, name, country, currency, timezone)"
-            " values ($1, 'Bench', 'NL', 'EUR', 'UTC')",
-            merchant,
-        )
+        if new:
+            await tx.run(
+                "insert into florin.merchant (id, name, country, currency, timezone)"
+                " values ($1, 'Bench', 'NL', 'EUR', 'UTC')",
+                merchant,
+            )
         request = ProgramRequest(
             name="Bench", currency="EUR", min_amount=1, max_amount=10**12, expires_after_months=60
         )
