@@ -23,8 +23,11 @@ _LAPSED = """(
     (select statement_timestamp() + m.clock_offset from florin.merchant m where m.id = $1) offset 0
 ) z"""
 _RECIPIENT = [
-    "lower(c.recipient_email) = lower({0})",
-    "lower(c.recipient_name) = lower({0}) and lower(c.recipient_email) is distinct from lower({0})",
+    "lower({0}.recipient_email) = lower({1})",
+    (
+        "lower({0}.recipient_name) = lower({1})"
+        " and lower({0}.recipient_email) is distinct from lower({1})"
+    ),
 ]
 _HAS = (
     "exists (select from florin.card_metadata p where p.merchant = a.merchant and"
@@ -69,6 +72,8 @@ async def list_cards(
         listed_from = _Listed("florin.card s", "s.issued_at", "s.id")
     elif pairs:
         listed_from = _Listed("florin.card_metadata s", "s.issued_at", "s.card")
+    elif only.recipient is not None:
+        listed_from = _Listed("florin.card s", "s.issued_at", "s.id")
     at, card = listed_from.at, listed_from.card
     for pair in pairs if only.job is not None else pairs[1:]:
         where.add(_HAS, *pair)
@@ -81,8 +86,8 @@ async def list_cards(
     if last is not None:
         outer.add(f"({at}, {card}) < ({{}}, {{}})", last["issued_at"], last["id"])
     branches = [
-        _select(f"{where}{more}", str(outer), listed_from, lapsed=_PAST_EXPIRY in more)
-        for more in _branches(where, only)
+        _select(f"{where}{more}", f"{outer}{found}", listed_from, lapsed=_PAST_EXPIRY in more)
+        for more, found in _branches(where, only, listed_from)
     ]
     page = where.bind(limit)
     rows: Any = await reads.all(merge_branches(branches, _ORDER, page), *where.arguments)
@@ -109,8 +114,10 @@ def _select(inner: str, outer: str, listed_from: _Listed, *, lapsed: bool) -> st
     return f"{cards.replace(COLUMNS, f'{COLUMNS}, {listed}', 1)}{outer}"
 
 
-def _branches(where: Conditions, only: CardFilter) -> list[str]:
-    """The alternatives of the state and recipient filters; each uses an index of its own."""
+def _branches(where: Conditions, only: CardFilter, listed_from: _Listed) -> list[tuple[str, str]]:
+    """The alternatives of the state and recipient filters, each for an index of its own: the
+    conditions within the lateral join, and those of what the list is read from.
+    """
     states = [""]
     if only.state in {"active", "blocked"}:
         states = [f" and a.state = '{only.state}'{_BEFORE_EXPIRY}"]
@@ -121,5 +128,8 @@ def _branches(where: Conditions, only: CardFilter) -> list[str]:
     recipients = [""]
     if only.recipient is not None:
         parameter = where.bind(plain_text.clean_filter(only.recipient))
-        recipients = [f" and {each.format(parameter)}" for each in _RECIPIENT]
-    return [state + recipient for state in states for recipient in recipients]
+        card = "s" if listed_from.table == "florin.card s" else "c"
+        recipients = [f" and {each.format(card, parameter)}" for each in _RECIPIENT]
+        if card == "c":
+            return [(state + recipient, "") for state in states for recipient in recipients]
+    return [(state, recipient) for state in states for recipient in recipients]
