@@ -40,6 +40,7 @@ from florin.orders.services import OrderServices
 from florin.payments.gauges import PaymentGauges
 from florin.reports.activity import ActivityReports
 from florin.reports.ledger_check import LedgerCheck
+from florin.reports.locations import LocationReports
 from florin.reports.report_runner import ReportRunner
 from florin.web.internal_api import InternalApi
 from florin.web.operator import OperatorPage
@@ -68,6 +69,7 @@ DEPENDENCIES = (
     "lookups",
     "imported_codes",
     "activity",
+    "location_reports",
     "internal_api",
     "operator_page",
     "visitors",
@@ -92,6 +94,7 @@ class ApiServices:
         name = f"florin {settings.instance}"
         self.reports = ReportRunner(settings.primary_url, name=name)
         self.activity = ActivityReports(self.reports.database)
+        self.location_reports = LocationReports(self.reports.database)
         self.queues = QueueGauges(self.reports.database)
         self.webhooks = WebhookGauges(self.reports.database)
         self.deliveries_due = DeliveryGauges(self.reports.database)

@@ -2,15 +2,14 @@
 
 from litestar import get
 
-from florin.reports.activity import ActivityReports, MonthActivity
+from florin.reports.activity import ActivityReports
 from florin.web.console.frame import open_frame
+from florin.web.console.reports import COLUMNS
 from florin.web.drawing.charts import draw_bars
 from florin.web.pages import PAGE, PageResponse, PageView
 from florin.web.visitors import Visitor
 
 _MONTHS = 12
-SOLD = ("issue", "activate")
-MOVEMENTS = ("load", "redeem", "refund", "adjust", "reinstate", "expire")
 
 
 @get("/console", **PAGE)
@@ -21,11 +20,10 @@ async def overview(view: PageView, visitor: Visitor, activity: ActivityReports) 
     merchant = visitor.caller.merchant
     months = await activity.months(merchant, frame.currency, _MONTHS)
     states = await activity.states(merchant, frame.currency)
-    owed = sum(each.owed for each in states)
     now = months[-1]
     chart = draw_bars(
         [view.formats.month(each.begins) for each in months],
-        [each.change(*SOLD) for each in months],
+        [each.change(*COLUMNS["sold"]) for each in months],
         [-each.change("redeem") for each in months],
         title=view.word("Sold and redeemed by month"),
         show=lambda value: view.formats.short(value, frame.currency),
@@ -34,16 +32,13 @@ async def overview(view: PageView, visitor: Visitor, activity: ActivityReports) 
         "console/overview.html",
         months=months,
         states=states,
-        owed=owed,
+        owed=now.closing,
         cards=sum(each.cards for each in states),
         chart=chart,
         now=now,
-        opening=owed - _moved(now),
+        opening=now.opening,
+        columns=COLUMNS,
     )
-
-
-def _moved(month: MonthActivity) -> int:
-    return month.change(*SOLD, *MOVEMENTS)
 
 
 handlers = [overview]

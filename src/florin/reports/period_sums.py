@@ -1,0 +1,108 @@
+"""Period sums: how the entries of a period changed what is owed on cards, by group.
+
+A page shows them each time it is loaded, of a merchant with any number of entries. An entry never
+changes, so the sums of what is settled are kept, and a page reads only what came since.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from uuid import UUID
+
+from florin.kit.postgres.database import Database
+
+_KEPT_GROUPS = 40_000  # of all merchants
+# Nothing is added any more at an instant that is so long ago: no transaction runs for so long.
+_SETTLED = timedelta(hours=1)
+_STEP = timedelta(minutes=10)  # the kept part of a period grows in such steps, at least
+_PART = timedelta(days=31)  # and at most: what was read is kept though a later part takes too long
+
+Group = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EntrySum:
+    """Entries: how many, and by how much they changed what is owed on cards, in minor units."""
+
+    entries: int
+    change: int
+
+
+Sums = Mapping[Group, EntrySum]
+_NOTHING: Sums = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """The sums of a period from its begin to `until`."""
+
+    until: datetime
+    sums: Sums
+
+
+class PeriodSums:
+    """Sums of one statement for periods: its parameters are the merchant, the currency, the begin
+    and the end; its columns the names of the group, `entries` and `change`.
+    """
+
+    def __init__(self, database: Database, sql: str, group: tuple[str, ...]) -> None:
+        self._database = database
+        self._sql = sql
+        self._group = group
+        self._kept: OrderedDict[tuple[UUID, str, datetime, datetime], _Settled] = OrderedDict()
+        self._groups = 0  # of all that is kept
+
+    async def between(
+        self,
+        merchant: UUID,
+        currency: str,
+        begins: datetime,
+        ends: datetime,
+        *,
+        now: datetime | None,
+    ) -> Sums:
+        """The sums of [begins, ends). `now`: of the merchant's clock; None if that clock was moved,
+        for then a transaction that still runs may have a date of any time ago: nothing is kept.
+        """
+        if now is None:
+            return await self._read(merchant, currency, begins, ends)
+        key = (merchant, currency, begins, ends)
+        settled = self._kept.get(key, _Settled(begins, _NOTHING))
+        until = min(ends, now - _SETTLED)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        while until - settled.until >= _STEP or settled.until < until == ends:
+            part = min(until, settled.until + _PART)
+            more = await self._read(merchant, currency, settled.until, part)
+            settled = _Settled(part, add_sums(settled.sums, more))
+            self._keep(key, settled)
+        if settled.until == ends:
+            return settled.sums
+        latest = await self._read(merchant, currency, settled.until, ends)
+        return add_sums(settled.sums, latest)
+
+    async def _read(self, merchant: UUID, currency: str, begins: datetime, ends: datetime) -> Sums:
+        rows = await self._database.all(self._sql, merchant, currency, begins, ends)
+        return {
+            tuple(row[name] for name in self._group): EntrySum(row["entries"], row["change"])
+            for row in rows
+        }
+
+    def _keep(self, key: tuple[UUID, str, datetime, datetime], settled: _Settled) -> None:
+        before = self._kept.pop(key, None)
+        self._groups += len(settled.sums) + 1 - (0 if before is None else len(before.sums) + 1)
+        self._kept[key] = settled
+        while self._groups > _KEPT_GROUPS:
+            _, oldest = self._kept.popitem(last=False)
+            self._groups -= len(oldest.sums) + 1
+
+
+def add_sums(some: Sums, more: Sums) -> Sums:
+    """Add the sums of two parts of a time, group by group."""
+    added = dict(some)
+    for group, new in more.items():
+        old = added.get(group, EntrySum(0, 0))
+        added[group] = EntrySum(old.entries + new.entries, old.change + new.change)
+    return added
