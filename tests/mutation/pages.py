@@ -8,6 +8,10 @@ VISITORS = "src/florin/web/visitors.py"
 VIEW = "src/florin/web/pages.py"
 SHAPES = "src/florin/web/environment.py"
 ROUTES = "src/florin/web/page_routes.py"
+PUBLIC = "src/florin/web/public_pages.py"
+SUMS = "src/florin/reports/period_sums.py"
+REPORTS = "tests/web/test_report_pages.py"
+PERIODS = "tests/reports/test_period_sums.py"
 
 OVER_HTTP = "tests/web/test_pages.py"
 SIGNING = "tests/web/test_sign_in.py"
@@ -94,6 +98,62 @@ PAGES = (
         '    if ":" in PAGES[name]:',
         "    if False:",
         f"{SIGNING}::test_a_role_sees_and_does_only_its_own",
+    ),
+    _(
+        "a public page is found by its address alone",
+        VIEW,
+        'self.scope["path"], self._done, shown)',
+        'self.scope["path"], self._done)',
+        f"{SHOPS}::test_a_change_is_on_the_next_page_of_each_language",
+    ),
+    _(
+        "a public page is kept for all languages",
+        VIEW,
+        "page_key(template, self.language, ",
+        "page_key(template, ",
+        f"{SHOPS}::test_a_change_is_on_the_next_page_of_each_language",
+    ),
+    _(
+        "any number of public pages is kept",
+        PUBLIC,
+        "        while self._bytes > _KEPT_BYTES:",
+        "        while False:",
+        f"{SHOPS}::test_kept_pages_are_bounded",
+    ),
+    _(
+        "a roll-forward leaves out what was taken back",
+        "src/florin/reports/activity.py",
+        "unnest(enum_range(null::florin.transfer_kind)) k",
+        "unnest('{issue,activate,load,redeem,refund,adjust}'::florin.transfer_kind[]) k",
+        f"{REPORTS}::test_a_line_of_the_roll_forward_adds_up_to_the_ledger",
+    ),
+    _(
+        "sums of a time that is not settled are kept",
+        SUMS,
+        "until = min(ends, now - _SETTLED)",
+        "until = min(ends, now)",
+        f"{PERIODS}::test_the_latest_entries_are_counted_each_time",
+    ),
+    _(
+        "the settled part of a period is counted twice",
+        SUMS,
+        "await self._read(merchant, currency, settled.until, part)",
+        "await self._read(merchant, currency, begins, part)",
+        f"{PERIODS}::test_the_latest_entries_are_counted_each_time",
+    ),
+    _(
+        "sums are kept though the clock was moved",
+        SUMS,
+        "        if now is None:\n            return ",
+        "        now = now or ends\n        if begins == ends:\n            return ",
+        f"{PERIODS}::test_nothing_is_kept_where_the_clock_was_moved",
+    ),
+    _(
+        "any number of sums is kept",
+        SUMS,
+        "        while self._groups > _KEPT_GROUPS:",
+        "        while False:",
+        f"{PERIODS}::test_what_is_kept_is_bounded",
     ),
     _(
         "a draft makes an order each time it is sent",

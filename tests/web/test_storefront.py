@@ -8,6 +8,8 @@ import httpx
 import pytest
 from playwright.async_api import Browser, expect
 
+from florin.kit.http.static_files import CachedBody
+from florin.web import public_pages
 from tests.conftest import Urls
 from tests.support.browser import needs_chromium
 from tests.support.instance import NO_TLS, Instance, Shop, instance
@@ -62,6 +64,49 @@ async def test_a_public_page_is_cached_without_a_cookie(api: Instance, slug: str
         same = await client.get(f"/s/{slug}", headers={"if-none-match": page.headers["etag"]})
         assert same.status_code == 304
         assert (await client.get("/s/no-such-shop")).status_code == 404
+
+
+async def test_a_change_is_on_the_next_page_of_each_language(
+    api: Instance, shop: Shop, slug: str, owner: Any
+) -> None:
+    async with httpx.AsyncClient(base_url=api.base, verify=NO_TLS) as client:
+
+        async def text(path: str, language: str = "en", **query: str) -> str:
+            headers = {"accept-language": language}
+            return (await client.get(f"/s/{slug}{path}", headers=headers, params=query)).text
+
+        for _ in range(2):
+            assert "Give a gift card" in await text("")
+            assert "Geschenkkarte" in await text("", "de")
+            assert "#7A1F2B" not in await text("")
+        await owner.execute(
+            "update florin.branding set card_color = '#204060' where slug = $1", slug
+        )
+        await owner.execute(
+            "update florin.merchant set name = 'Quay & Sons' where id = $1", shop.merchant
+        )
+        for path in ("", f"/{shop.program}", "/balance"):
+            for language in ("en", "de"):
+                page = await text(path, language)
+                assert "Quay &amp; Sons" in page
+                assert "/brand/204060-F2D08A.css" in page
+        assert "Give a gift card" in await text("", done="anything")
+        await owner.execute(
+            "update florin.program set for_sale = false where merchant = $1", shop.merchant
+        )
+        assert "Give a gift card" not in await text("")
+
+
+def test_kept_pages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(public_pages, "_KEPT_BYTES", 2_500)
+    pages = public_pages.PublicPages()
+    keys = [public_pages.page_key("page", n) for n in range(3)]
+    for key in keys[:2]:
+        pages.keep(key, CachedBody(b"x" * 1_000, None, "text/html", "t"))
+        pages.keep(key, CachedBody(b"x" * 1_000, None, "text/html", "t"))
+    assert pages.find(keys[0])  # used last, so that the other one goes
+    pages.keep(keys[2], CachedBody(b"x" * 900, b"y" * 100, "text/html", "t"))
+    assert [pages.find(key) is not None for key in keys] == [True, False, True]
 
 
 async def test_a_draft_is_one_order_and_cannot_be_changed(

@@ -12,6 +12,7 @@ what was typed, or leads on by `view.go` (303), so that a reload repeats nothing
 """
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -30,6 +31,7 @@ from florin.web.languages import (
     language_codes,
     read_catalogue,
 )
+from florin.web.public_pages import PUBLIC_PAGES, page_key
 from florin.web.visitors import Visitor, keep_header
 
 PageResponse = Response[bytes]
@@ -60,6 +62,11 @@ class PageView:
         return asked if asked in language_codes() else None
 
     @property
+    def _done(self) -> str:
+        """What was just done, of the page that led here."""
+        return self.request.query_params.get("done", "")
+
+    @property
     def formats(self) -> Formats:
         return self._formats
 
@@ -88,14 +95,13 @@ class PageView:
         keep_header(self.scope, header)
 
     def render(self, template: str, **context: Any) -> bytes:
-        query = self.request.query_params
         return render_template(
             template,
             self.language,
             self._formats,
             languages=language_codes(),
             path=self.scope["path"],
-            done=query.get("done", ""),
+            done=self._done,
             **context,
         ).encode()
 
@@ -114,11 +120,21 @@ class PageView:
             },
         )
 
-    def show_public(self, template: str, **context: Any) -> PageResponse:
-        """A page that is the same for everyone in this language: a CDN may keep it."""
+    def show_public(
+        self, template: str, shown: Any, make_context: Callable[[], dict[str, Any]]
+    ) -> PageResponse:
+        """A page that is the same for everyone in this language: a CDN may keep it. `shown`: all
+        that the context is made of, see `public_pages.py`.
+        """
+        key = page_key(template, self.language, self.scope["path"], self._done, shown)
+        page = PUBLIC_PAGES.find(key)
+        if page is None:
+            page = cache_body(self.render(template, **make_context()), HTML)
+            if not self._done:  # or a visitor could fill the cache with texts of the URL
+                PUBLIC_PAGES.keep(key, page)
         return send_cached(
             self.request,
-            cache_body(self.render(template, **context), HTML),
+            page,
             cache_control=f"public, max-age={PUBLIC_S}, stale-while-revalidate={_STALE_S}",
             content_security_policy=POLICY,
             referrer_policy="same-origin",

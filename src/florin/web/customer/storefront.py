@@ -32,7 +32,7 @@ from florin.web.customer.gift import (
     seal_draft,
 )
 from florin.web.customer.shop import find_shop, list_sold
-from florin.web.customer.storefront_views import form_context, show_checkout
+from florin.web.customer.storefront_views import form_context, show_checkout, show_form
 from florin.web.pages import PAGE, PageResponse, PageView
 
 ACTOR = "storefront"
@@ -51,10 +51,8 @@ async def storefront(
     shop = await find_shop(db, slug)
     sold = await list_sold(db, shop.merchant)
     if not sold:
-        return view.show_public("customer/closed.html", shop=shop)
-    return view.show_public(
-        "customer/shop.html", **form_context(view, selling, shop, sold, sold[0])
-    )
+        return view.show_public("customer/closed.html", shop, lambda: {"shop": shop})
+    return show_form(view, selling, shop, sold, sold[0])
 
 
 @get("/s/{slug:str}/{program:str}", **PAGE)
@@ -63,8 +61,7 @@ async def storefront_program(
 ) -> PageResponse:
     shop = await find_shop(db, slug)
     sold = await list_sold(db, shop.merchant)
-    context = form_context(view, selling, shop, sold, _find(sold, program))
-    return view.show_public("customer/shop.html", **context)
+    return show_form(view, selling, shop, sold, _find(sold, program))
 
 
 @post("/s/{slug:str}/{program:str}", status_code=200, **PAGE)

@@ -45,6 +45,21 @@ def form_context(
     }
 
 
+def show_form(
+    view: PageView,
+    selling: OrderServices,
+    shop: ShopFront,
+    sold: list[Program],
+    chosen: Program,
+) -> PageResponse:
+    """The page with the form as it begins, the same for everyone."""
+    return view.show_public(
+        "customer/shop.html",
+        (shop, sold, chosen.id, selling.checkout.sms),
+        lambda: form_context(view, selling, shop, sold, chosen),
+    )
+
+
 def show_checkout(
     view: PageView,
     shop: ShopFront,
