@@ -124,14 +124,23 @@ def networked(pytestconfig: pytest.Config) -> Iterator[Engine]:
     with ExitStack() as stack:
         try:
             more = pytestconfig.getoption("--form") in (FORM, EVERY)
-            engine = stack.enter_context(engine_with_images(more=more))
+            monitoring = not pytestconfig.getoption("--quick")  # which runs Compose only
+            made = engine_with_images(monitoring=monitoring, more=more)
+            engine = stack.enter_context(made)
         except EngineUnavailable as reason:
             pytest.skip(f"no Docker engine with networks can be started here: {reason}")
         yield engine
 
 
 @pytest.fixture(scope="session")
+def built_image(networked: Engine) -> Image:
+    """The image that Compose runs. It reaches nothing outside of the engine's networks."""
+    return Image(networked, "florin:1", "stand-in-base")
+
+
+@pytest.fixture(scope="session")
 def image(engine: Engine) -> Image:
+    """The image, for containers that share this machine's network, where a database is."""
     try:
         base = load_base(engine)
     except EngineUnavailable as reason:

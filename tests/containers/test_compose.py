@@ -98,6 +98,15 @@ async def test_a_card_is_issued_and_redeemed_through_the_balancer(
         assert proof.json()["balanced"] is True
 
 
+def test_instances_reach_the_operator_process(project: Topology) -> None:
+    program = (
+        "import os, urllib.request as u;"
+        "print(u.urlopen(os.environ['FLORIN_OPERATOR_URL'] + '/operator', timeout=5).status)"
+    )
+    words = ("exec", "-T", "api-blue", "/opt/florin/bin/python", "-P", "-c", program)
+    assert project.compose(*words) == "200\n"
+
+
 def test_the_replica_follows_over_tls(project: Topology) -> None:
     query = (
         "select state, ssl from pg_stat_replication join pg_stat_ssl using (pid)"
@@ -109,6 +118,7 @@ def test_the_replica_follows_over_tls(project: Topology) -> None:
     project.compose(*words[:4], plain, "-c", "select 1", fails=True)
 
 
+@pytest.mark.slow
 async def test_a_killed_instance_fails_no_request(
     project: Topology, merchant: CheckMerchant
 ) -> None:
@@ -140,6 +150,7 @@ async def test_a_rolling_deployment_fails_no_request(
     assert {one["Config"]["Image"] for one in running} == {"florin:2"}
 
 
+@pytest.mark.slow
 async def test_a_release_that_does_not_start_is_undone(
     project: Topology, merchant: CheckMerchant
 ) -> None:
@@ -153,6 +164,7 @@ async def test_a_release_that_does_not_start_is_undone(
     assert {one["Id"] for one in project.containers("api-blue", "api-green", "worker")} == before
 
 
+@pytest.mark.slow
 async def test_blue_green_and_the_way_back_fail_no_request(
     project: Topology, merchant: CheckMerchant
 ) -> None:
@@ -183,11 +195,13 @@ async def test_blue_green_and_the_way_back_fail_no_request(
     assert back["release"] == "florin:2"
 
 
+@pytest.mark.slow
 def test_a_balancer_that_restarts_serves_the_same_colour(project: Topology) -> None:
     project.compose("restart", "--timeout", "1", "balancer")
     assert serving(project) == "blue"
 
 
+@pytest.mark.slow
 def test_a_renewed_certificate_is_served_without_a_restart(
     project: Topology, tmp_path: Path
 ) -> None:

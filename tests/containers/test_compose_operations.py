@@ -5,18 +5,24 @@ One after another, on one project, with the commands of that page.
 
 import asyncio
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from florin.gate.merchant import CheckMerchant
 from tests.containers.conftest import FORM
+from tests.containers.dumps import (
+    back_up,
+    create,
+    keep_secrets,
+    read_dump,
+    spend,
+    unpack_secrets,
+)
 from tests.containers.engine import Engine
 from tests.containers.topology import Topology, project_folder, running_topology, wait_until_served
 
@@ -40,22 +46,7 @@ def merchant(project: Topology) -> CheckMerchant:
 
 @pytest.fixture(scope="module")
 def card(project: Topology, merchant: CheckMerchant) -> Any:
-    return call(project, merchant, "/cards", {"program": merchant.program, "amount": 2500})
-
-
-def call(project: Topology, merchant: CheckMerchant, path: str, body: Any) -> Any:
-    headers = {"authorization": f"Bearer {merchant.api_key}"}
-    headers["idempotency-key"] = f"operations-{time.monotonic_ns()}"
-    url = f"http://{project.address}/api/v1{path}"
-    answer = httpx.post(url, json=body, headers=headers, trust_env=False, timeout=30)
-    assert answer.status_code == 201, answer.text
-    return answer.json()
-
-
-def spend(project: Topology, merchant: CheckMerchant, card: Any) -> int:
-    """Redeem one euro by the card's code; return what is left."""
-    body = {"code": card["code"], "amount": 100, "currency": "EUR"}
-    return call(project, merchant, "/redemptions", body)["balance"]
+    return create(project, merchant, "/cards", {"program": merchant.program, "amount": 2500})
 
 
 def sql(project: Topology, query: str) -> str:
@@ -73,7 +64,7 @@ def until_replica_streams(project: Topology) -> None:
         time.sleep(0.3)
 
 
-def test_prometheus_finds_every_process_and_has_an_alertmanager(project: Topology) -> None:
+def test_prometheus_finds_every_process_and_its_alerts_arrive(project: Topology) -> None:
     words = ("--profile", "monitoring", "up", "--detach", "--wait", "prometheus", "alertmanager")
     project.compose(*words)
     # Two instances, a worker and the operator's process; the balancer.
@@ -81,6 +72,8 @@ def test_prometheus_finds_every_process_and_has_an_alertmanager(project: Topolog
     until_value(project, 'sum(up{job="florin-balancer"})', "1")
     assert int(query(project, "sum(prometheus_rule_group_rules)")) > 40
     until_value(project, "prometheus_notifications_alertmanagers_discovered", "1")
+    assert query(project, "sum(prometheus_rule_evaluation_failures_total)") == "0"
+    until_alertmanager_has(project, "Watchdog")
     project.compose("rm", "--stop", "--force", "prometheus", "alertmanager")
 
 
@@ -88,6 +81,14 @@ def until_value(project: Topology, expression: str, value: str) -> None:
     deadline = time.monotonic() + 60
     while (found := query(project, expression)) != value:
         assert time.monotonic() < deadline, f"{expression} is {found}"
+        time.sleep(1)
+
+
+def until_alertmanager_has(project: Topology, alert: str) -> None:
+    words = ("amtool", "--alertmanager.url=http://127.0.0.1:9093", "alert", "query", alert)
+    deadline = time.monotonic() + 60
+    while alert not in project.compose("exec", "-T", "alertmanager", *words):
+        assert time.monotonic() < deadline, f"{alert} did not arrive"
         time.sleep(1)
 
 
@@ -155,15 +156,13 @@ def test_a_card_is_spent_by_its_code_after_a_restore_on_an_empty_host(
     project: Topology, merchant: CheckMerchant, card: Any, tmp_path: Path
 ) -> None:
     lost = replace(project, postgres=NEW)
-    dump, archive = back_up(lost, tmp_path), tmp_path / "secrets.tar.gz"
-    subprocess.run(["tar", "-C", str(lost.folder), "-czf", str(archive), "secrets"], check=True)
+    dump, archive = back_up(lost, tmp_path), keep_secrets(lost, tmp_path)
     lost.compose("down", "--volumes", "--timeout", "1")
     folder = project_folder(secrets=False)
     empty = replace(lost, folder=folder)
     try:
         began = time.monotonic()
-        subprocess.run(["tar", "-C", str(folder), "-xzf", str(archive)], check=True)
-        subprocess.run([str(folder / "secrets.sh")], check=True)
+        unpack_secrets(archive, folder)
         restore(empty, dump)
         wait_until_served(empty.address)
         print(f"restored in {time.monotonic() - began:.1f} s")
@@ -174,28 +173,8 @@ def test_a_card_is_spent_by_its_code_after_a_restore_on_an_empty_host(
         shutil.rmtree(folder)
 
 
-def back_up(project: Topology, folder: Path) -> Path:
-    """Write a dump, of the present version of PostgreSQL."""
-    dump = folder / "florin.dump"
-    words = (*SERVER, "pg_dump", "-h", "/run/postgresql", "-U", "postgres", "-Fc", "florin")
-    with dump.open("wb") as file:
-        stream(project, words, stdout=file)
-    return dump
-
-
 def restore(project: Topology, dump: Path) -> None:
     """Start the database alone and empty, read the dump, then start everything."""
     project.compose("up", "--detach", "--wait", "database")
-    words = ("pg_restore", "-h", "/run/postgresql", "-U", "postgres", "--exit-on-error")
-    with dump.open("rb") as file:
-        stream(project, (*SERVER, *words, "-d", "florin"), stdin=file)
+    read_dump(project, dump)
     project.compose("up", "--detach", "--wait")
-
-
-def stream(project: Topology, words: tuple[str, ...], **files: Any) -> None:
-    command = ["docker", "compose", "-f", str(project.folder / "compose.yaml"), *words]
-    environ = {**project.engine.environ, **project.environ()}
-    done = subprocess.run(
-        command, env=environ, stderr=subprocess.PIPE, text=True, timeout=120, check=False, **files
-    )
-    assert done.returncode == 0, done.stderr

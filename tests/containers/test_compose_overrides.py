@@ -12,6 +12,8 @@ from florin.gate.merchant import CheckMerchant
 from tests.containers.conftest import FORM
 from tests.containers.engine import Engine
 from tests.containers.topology import Topology, running_topology
+from tests.support.members import PASSWORD
+from tests.support.page_client import SAME_ORIGIN
 
 pytestmark = pytest.mark.long_form(FORM)
 NODES = tuple(f"valkey-{number}" for number in range(1, 7))
@@ -30,7 +32,7 @@ def clustered(networked: Engine) -> Iterator[Topology]:
         yield running
 
 
-def test_a_project_for_development_keeps_its_mails(development: Topology) -> None:
+def test_a_project_for_development_keeps_its_mails_and_shows_them(development: Topology) -> None:
     merchant = development.merchant()
     issued = httpx.post(
         f"http://{development.address}/api/v1/cards",
@@ -56,6 +58,22 @@ def test_a_project_for_development_keeps_its_mails(development: Topology) -> Non
     assert msgspec.json.decode(development.compose(*command))["mails"] == mails
     health = development.containers("mailbox")[0]["State"]["Health"]
     assert health["Status"] in ("starting", "healthy")
+    listed = operator_page(development, "/operator/mailbox")
+    assert "ana@example.org" in listed
+
+
+def operator_page(project: Topology, path: str) -> str:
+    """A page of the operator's process on the public port, for an owner who signed up."""
+    base, email = f"http://{project.address}", f"owner{time.monotonic_ns()}@example.org"
+    with httpx.Client(base_url=base, headers=SAME_ORIGIN, trust_env=False, timeout=30) as browser:
+        merchant = {"name": "Shop", "country": "NL", "currency": "EUR"}
+        body = {"email": email, "password": PASSWORD, "merchant": merchant}
+        assert browser.post("/api/v1/auth/register", json=body).status_code == 201
+        signed_in = browser.post("/sign-in", data={"email": email, "password": PASSWORD})
+        assert signed_in.status_code == 303, signed_in.text
+        answer = browser.get(path)
+        assert answer.status_code == 200, answer.text
+        return answer.text
 
 
 async def test_a_valkey_cluster_loses_a_master_and_no_request_fails(

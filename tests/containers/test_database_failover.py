@@ -1,8 +1,11 @@
 """Database failover on Compose: Patroni, whose primary is killed and switched under load."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,9 +13,17 @@ import pytest
 
 from florin.gate.merchant import CheckMerchant
 from tests.containers.conftest import FORM
+from tests.containers.dumps import (
+    back_up,
+    create,
+    keep_secrets,
+    read_dump,
+    spend,
+    unpack_secrets,
+)
 from tests.containers.engine import Engine
 from tests.containers.repeating_clients import repeating_clients
-from tests.containers.topology import Topology, running_topology
+from tests.containers.topology import Topology, project_folder, running_topology, wait_until_served
 
 pytestmark = pytest.mark.long_form(FORM)
 MEMBERS = ("database", "database-replica", "database-third")
@@ -97,3 +108,31 @@ async def test_a_switch_on_purpose_fails_no_request(
         assert await until_primary(project, by) == target
         await log.more(100)
     assert log.failed == 0, log.failures
+
+
+async def test_a_card_is_spent_by_its_code_after_a_restore_on_an_empty_host(
+    project: Topology, merchant: CheckMerchant, tmp_path: Path
+) -> None:
+    body = {"program": merchant.program, "amount": 2500}
+    card = await asyncio.to_thread(create, project, merchant, "/cards", body)
+    await until_whole(project, MEMBERS[0])
+    leads = await until_primary(project, MEMBERS[0])
+    other = next(name for name in MEMBERS if name != leads)
+    dump, archive = back_up(project, tmp_path, server=other), keep_secrets(project, tmp_path)
+    await asyncio.to_thread(project.compose, "down", "--volumes", "--timeout", "1")
+    folder = project_folder(secrets=False)
+    empty = replace(project, folder=folder)
+    try:
+        began = time.monotonic()
+        unpack_secrets(archive, folder)
+        await asyncio.to_thread(empty.compose, "up", "--detach", "--wait", *MEMBERS)
+        leads = await until_primary(empty, MEMBERS[0])
+        await asyncio.to_thread(read_dump, empty, dump, server=leads)
+        await asyncio.to_thread(empty.compose, "up", "--detach", "--wait")
+        wait_until_served(empty.address)
+        print(f"restored with Patroni in {time.monotonic() - began:.1f} s")
+        assert await asyncio.to_thread(spend, empty, merchant, card) == 2400
+        await until_whole(empty, MEMBERS[0])
+    finally:
+        await asyncio.to_thread(empty.compose, "down", "--volumes", "--timeout", "1")
+        shutil.rmtree(folder)

@@ -12,6 +12,7 @@ from tests.containers.engine import Engine
 from tests.containers.stack import Stack, running_stack, until_true
 from tests.containers.topology import wait_until_served
 
+pytestmark = pytest.mark.slow
 RATE = 15.0  # steps a second
 DEPLOY = ("deploy", "--target", "swarm", "--release")
 

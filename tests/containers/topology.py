@@ -22,12 +22,14 @@ from florin.gate.merchant import CARD_MAX, CARD_MIN, CURRENCY, CheckMerchant
 from tests.containers.engine import (
     CHECKOUT,
     Engine,
+    EngineUnavailable,
     load_base,
     network_namespace,
     running_engine,
 )
 
-PARTS = ("postgres", "valkey", "haproxy", "prometheus", "alertmanager")
+PARTS = ("postgres", "valkey", "haproxy")
+MONITORING = ("prometheus", "alertmanager")
 _PARTS = Path(__file__).parent / "stand_ins" / "parts"
 _FILES = (
     "compose.yaml",
@@ -43,7 +45,6 @@ _FILES = (
     "postgres",
     "valkey",
 )
-_MORE = ("prometheus", "alertmanager")
 # The next release, and one whose instances end as soon as they start; its migration works.
 _NEXT = "FROM florin:1\nENV FLORIN_RELEASE=two\n"
 _BAD = r"""
@@ -53,31 +54,47 @@ ENTRYPOINT ["sh", "-c", "[ $0 != api ] || { echo broken >&2; exit 3; }; exec flo
 
 
 @contextmanager
-def engine_with_images(*, more: bool = False) -> Generator[Engine]:
+def engine_with_images(*, monitoring: bool = True, more: bool = False) -> Generator[Engine]:
     """An engine with networks, and the images of the product and stand-ins for the others.
+    Raises EngineUnavailable.
 
-    `more`: also those that only the long form needs, of Patroni and an older PostgreSQL.
+    `more`: also those that only the long form needs: Patroni, an older PostgreSQL, a registry.
     """
     place = Path(tempfile.mkdtemp(prefix="florin-engine-"))
     try:
         with running_engine(place) as engine:  # builds need this machine's network
             began = time.monotonic()
-            build_images(engine)
+            build_images(engine, monitoring=monitoring)
             if more:
-                _build_part(engine, "postgres-15")
+                for part in ("postgres-15", "registry"):
+                    build_part(engine, part)
                 base = ("--build-arg", "BASE=stand-in-postgres", "--network", "host")
                 folder = str(CHECKOUT / "deploy" / "patroni")
                 words = ("-q", *base, "-t", "stand-in-patroni", folder)
                 engine.docker("build", *words, within_s=600)
             print(f"\nimages built in {time.monotonic() - began:.1f} s")
         with network_namespace() as namespace, running_engine(place, namespace=namespace) as engine:
+            _see_that_networks_work(engine)
             yield engine
     finally:
         shutil.rmtree(place)
 
 
-def build_images(engine: Engine) -> None:
-    """Build the image of this checkout, two others from it, and the stand-ins for the rest."""
+def _see_that_networks_work(engine: Engine) -> None:
+    """Run a container as Compose does: what fails later is then the fault of the product."""
+    limits = ("--network", "tried", "--read-only", "--cap-drop", "ALL", "--memory", "64m")
+    try:
+        engine.docker("network", "create", "tried")
+        engine.docker("run", "--rm", *limits, "--cpus", "0.5", "stand-in-base", "true")
+        engine.docker("network", "rm", "tried")
+    except (AssertionError, subprocess.TimeoutExpired) as error:
+        raise EngineUnavailable(f"a container with a network cannot run: {error}") from error
+
+
+def build_images(engine: Engine, *, monitoring: bool = True) -> None:
+    """Build the image of this checkout, two others from it, and the stand-ins for the rest.
+    Raises EngineUnavailable when a stand-in cannot be built.
+    """
     base = load_base(engine)
     command = ["env", f"BASE={base}", "deploy/ci/image.sh", "florin:1", "--network", "host"]
     engine.run(command, within_s=600)
@@ -86,13 +103,17 @@ def build_images(engine: Engine) -> None:
         folder.mkdir(parents=True)
         (folder / "Dockerfile").write_text(text, "utf-8")
         engine.docker("build", "-q", "-t", tag, str(folder))
-    for part in PARTS:
-        _build_part(engine, part)
+    for part in (*PARTS, *(MONITORING if monitoring else ())):
+        build_part(engine, part)
 
 
-def _build_part(engine: Engine, part: str) -> None:
+def build_part(engine: Engine, part: str) -> None:
+    """Build a stand-in. Raises EngineUnavailable."""
     words = ("--network", "host", "--target", part, "-t", f"stand-in-{part}", str(_PARTS))
-    engine.docker("build", "-q", *words, within_s=600)
+    try:
+        engine.docker("build", "-q", *words, within_s=600)
+    except (AssertionError, subprocess.TimeoutExpired) as error:
+        raise EngineUnavailable(f"the stand-in for {part} was not built: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,14 +194,16 @@ class Topology:
 
 
 def images() -> dict[str, str]:
-    return {f"{part.upper()}_IMAGE": f"stand-in-{part}" for part in (*PARTS, "patroni")}
+    return {
+        f"{part.upper()}_IMAGE": f"stand-in-{part}" for part in (*PARTS, *MONITORING, "patroni")
+    }
 
 
 def project_folder(*, secrets: bool = True) -> Path:
     """A copy of the files in deploy, with secrets of its own."""
     folder = Path(tempfile.mkdtemp(prefix="florin-compose-"))
     folder.chmod(0o755)  # files in it are mounted for the containers' users
-    for name in (*_FILES, *_MORE):
+    for name in (*_FILES, *MONITORING):
         source = CHECKOUT / "deploy" / name
         if source.is_dir():
             shutil.copytree(source, folder / name)
@@ -208,7 +231,7 @@ def running_topology(
         print(project.compose("ps", "--all"), project.compose("logs", "--tail", "15")[-12000:])
         raise
     finally:
-        project.compose("--profile", "*", "down", "--volumes", "--timeout", "1")
+        project.compose("--profile", "*", "down", "--volumes", "--timeout", "0")
         shutil.rmtree(folder)
 
 
