@@ -182,6 +182,63 @@ async def test_calls_with_crossed_keys_and_cards_do_not_deadlock(
     assert await deadlocks(owner) == before
 
 
+async def test_calls_that_share_keys_wait_in_one_order(
+    urls: Urls, owner: Any, elsewhere: Any, shop: tuple[UUID, list[UUID]]
+) -> None:
+    """A key that runs elsewhere holds both calls among their keys: they have all met when it ends.
+
+    Each has claimed keys by then that the other needs, unless both claim in one order.
+    """
+    merchant, cards = shop
+    before = await deadlocks(owner)
+    names = [f"shared {n}" for n in range(2)]
+    pair = [await open_connection(urls.app, name=name) for name in names]
+
+    def ops(turn: int) -> list[Op]:
+        return [
+            Op(kind="redeem", merchant="m", id=ids.new_id(), card=card, amount=1, currency="EUR",
+               key=f"shared-{turn}-{n}")
+            for n, card in enumerate(cards)
+        ]  # fmt: skip
+
+    async def waiting(admin: Any) -> int:
+        count: int = await admin.fetchval(
+            "select count(*) from pg_stat_activity"
+            " where application_name = any($1) and wait_event_type = 'Lock'",
+            names,
+        )
+        return count
+
+    async def meet(admin: Any) -> None:
+        for turn in range(4):
+            running = elsewhere.transaction()
+            await running.start()
+            await calls.post(elsewhere, {"m": merchant}, ops(turn)[4:5])
+            both = [
+                asyncio.ensure_future(
+                    calls.post(each, {"m": merchant}, ops(turn), patience_ms=60_000)
+                )
+                for each in pair
+            ]
+            async with asyncio.timeout(60):
+                while await waiting(admin) < 2 and not any(  # noqa: ASYNC110
+                    task.done() for task in both
+                ):
+                    await asyncio.sleep(0.01)
+            await running.rollback()
+            answered = await asyncio.gather(*both)
+            outcomes = sorted(row["outcome"] for rows in answered for row in rows)
+            assert outcomes == ["ok"] * 8 + ["replayed"] * 8
+
+    try:
+        async with connected(urls.superuser) as admin:  # sees what others wait for
+            await meet(admin)
+    finally:
+        for each in pair:
+            await each.close()
+    assert await deadlocks(owner) == before
+
+
 async def test_a_card_locked_elsewhere_does_not_delay_other_items(
     ledger: Ledger, elsewhere: Any, shop: tuple[UUID, list[UUID]]
 ) -> None:

@@ -65,7 +65,7 @@ _LOCKS = (
       "      with ordinality as i (m, key, operation, fingerprint, id, simulate, n)\n"
       "    where i.key is not null and not i.simulate\n    order by i.m, i.key, i.n) w\n"
       "    order by md5(w.key || pg_backend_pid())\n    on",
-      f"{MANY}::test_calls_with_crossed_keys_and_cards_do_not_deadlock"),
+      f"{MANY}::test_calls_that_share_keys_wait_in_one_order"),
     _("a locked card delays requests for other cards", LANE,
       "LOCK_TIMEOUT_MS = 50\n", "LOCK_TIMEOUT_MS = 60_000\n",
       f"{MANY}::test_a_card_locked_elsewhere_does_not_delay_other_items"),
@@ -218,7 +218,7 @@ _BELTS = (
       "create unique index transfer_refunded", "create index transfer_refunded", CONSTRAINTS),
     _("a key of the schema does not begin with the merchant", TABLES,
       "  created_at timestamptz not null,\n  primary key (merchant, key)",
-      "  created_at timestamptz not null,\n  primary key (merchant, key),\n  unique (noun)",
+      "  created_at timestamptz not null,\n  primary key (merchant, key),\n  unique (resource_id)",
       CONSTRAINTS),
     _("entries can be changed", TABLES,
       "before update or delete or truncate on transfer", "before truncate on transfer",
