@@ -194,6 +194,7 @@ class ApiServices:
     async def close(self) -> None:
         await self.ledger.settle()
         await self.issuer.settle()
+        await self.selling.finish()
         await self.health.stop()
         await self.process.stop()
         await self.ledger_check.stop()

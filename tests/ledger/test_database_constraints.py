@@ -212,7 +212,8 @@ async def test_functions_of_the_owner_pin_their_search_path_and_are_not_public(o
     assert {row["proname"] for row in rows if row["prosecdef"]} == {
         "change_card",
         "erase_person",
-        "post", "issue", "rotate_code", "take_job_quota", "reset_pin", "once", "analyze_grown",
+        "post", "issue", "rotate_code", "take_job_quota", "reset_pin", "once", "once_each",
+        "analyze_grown",
         "expire_due", "finish_job", "erase_codes", "forget_keys", "seal_audit", "post_gateway",
         "record_events", "pay_out", "undo_payout",
     }  # fmt: skip

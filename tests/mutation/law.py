@@ -54,7 +54,7 @@ LAW_MUTATIONS = (
     _("a list with invalid lines is ordered", "src/florin/orders/bulk/placing.py",
       "    if errors:\n", "    if False:\n",
       f"{BULK}::test_every_invalid_line_is_named_before_anything_is_ordered"),
-    _("a top-up above the card's limit is paid", "src/florin/orders/checkout.py",
+    _("a top-up above the card's limit is paid", "src/florin/orders/batches/pricing.py",
       '    if row["max_balance"] is not None and', "    if False and",
       f"{BULK}::test_a_top_up_is_checked_before_it_is_paid"),
     _("two payouts of a merchant do not wait for each other", PAYOUTS,

@@ -3,6 +3,9 @@
 from tests.mutation.mutation import without as _
 
 SETTLE = "src/florin/orders/settlement.py"
+SALES = "src/florin/orders/batches/sales.py"
+SETTLED_TOGETHER = "src/florin/orders/batches/settling.py"
+PLACED_TOGETHER = "src/florin/orders/batches/placing.py"
 CLAWBACK = "src/florin/orders/clawback.py"
 REFUND = "src/florin/orders/refunds.py"
 DISPUTE = "src/florin/orders/disputes.py"
@@ -11,9 +14,11 @@ CHECKOUT = "src/florin/orders/checkout.py"
 ATTEMPTS = "src/florin/orders/payment_attempts.py"
 DIRECTORY = "src/florin/payments/gateway_directory.py"
 TEST_GATEWAY = "src/florin/payments/gateways/test.py"
+TEST_PAYMENTS = "src/florin/payments/gateways/test_payments.py"
 POST = "src/florin/ledger/post.sql"
 
 ORDERS = "tests/orders/test_orders.py"
+BATCHES = "tests/orders/test_batches.py"
 REFUNDS = "tests/orders/test_refunds.py"
 DISPUTES = "tests/orders/test_disputes.py"
 PAYPAL = "tests/payments/test_paypal.py"
@@ -26,21 +31,46 @@ PAYMENTS = (
     _("an order that was paid is fulfilled by another payment", SETTLE,
       'stands = order["state"] == "placed" and order["paid_by"] is None', "stands = True",
       _SECOND),
-    _("the amount is not compared", SETTLE, '    if seen.amount != row["amount"]:\n',
+    _("a batch fulfils what was paid by another payment", SETTLED_TOGETHER,
+      'if order["state"] == "placed" and order["paid_by"] is None and not order["bulk"]',
+      'if not order["bulk"]', _SECOND),
+    _("a batch settles what differs from its payment", SETTLED_TOGETHER,
+      'if row["state"] != "paid" and _agrees(row, items[row["id"]])',
+      'if row["state"] != "paid"', f"{BATCHES}::test_payments_at_once_share_a_transaction"),
+    _("a payment that fails takes its batch with it", SETTLED_TOGETHER,
+      "        except (asyncpg.PostgresError, Refusal) as error:\n",
+      "        except Refusal as error:\n",
+      f"{BATCHES}::test_one_that_cannot_be_settled_takes_none_with_it"),
+    _("the cards of a bulk order are issued with others", SETTLED_TOGETHER,
+      'and order["paid_by"] is None and not order["bulk"]', 'and order["paid_by"] is None',
+      "tests/orders/test_bulk_orders.py::test_one_payment_buys_a_card_for_each_recipient"),
+    _("payments are settled one by one", SETTLED_TOGETHER,
+      "        settled = await self._batcher.submit(item)\n", "        settled = False\n",
+      f"{BATCHES}::test_payments_at_once_share_a_transaction"),
+    _("a repetition in a batch places a second order", PLACED_TOGETHER,
+      "if each.key is None or first == each.new.order\n", "if True\n",
+      f"{BATCHES}::test_orders_at_once_share_a_transaction"),
+    _("a refused order takes its batch with it", PLACED_TOGETHER,
+      "    except Refusal:\n        return None\n",
+      "    except LookupError:\n        return None\n",
+      f"{BATCHES}::test_orders_at_once_share_a_transaction"),
+    _("two choices on a page are one", TEST_PAYMENTS,
+      "first = {decisions[n].token_hash: n for n in reversed(left)}",
+      "first = {decisions[n].token_hash: n for n in left}",
+      f"{BATCHES}::test_choices_at_once_follow_each_other"),
+    _("the amount is not compared", SALES, '    if seen.amount != row["amount"]:\n',
       "    if False:\n", _REVIEW),
-    _("the currency is not compared", SETTLE, '    if seen.currency != row["currency"]:\n',
+    _("the currency is not compared", SALES, '    if seen.currency != row["currency"]:\n',
       "    if False:\n", _REVIEW),
-    _("the payment in the gateway's object is not compared", SETTLE,
+    _("the payment in the gateway's object is not compared", SALES,
       '    if seen.ours != row["id"]:\n', "    if False:\n", _REVIEW),
-    _("the reference is not compared", SETTLE,
+    _("the reference is not compared", SALES,
       '    if row["reference"] is not None and seen.reference != row["reference"]:\n',
       "    if False:\n", _REVIEW),
-    _("test money buys cards", SETTLE, "    if seen.real_money != real_money:\n",
+    _("test money buys cards", SALES, "    if seen.real_money != real_money:\n",
       "    if False:\n", _REVIEW),
-    _("a payment without the lock is settled", SETTLE,
-      '" where merchant = $1 and id = $2 for no key update",\n            merchant,\n'
-      "            payment.id,",
-      '" where merchant = $1 and id = $2",\n            merchant,\n            payment.id,',
+    _("a payment without the lock is settled", SALES,
+      "order by p.merchant, p.id for no key update of p\n", "\n",
       f"{ORDERS}::test_settlers_race_for_one_card"),
     _("a failed payment is processing again", SETTLE,
       'follows = seen.state in _FOLLOWS.get(row["state"], ())',
@@ -130,11 +160,10 @@ PAYMENTS = (
       "    await selling.looker.look_at_order(caller.merchant, uuid)\n",
       "    await selling.checkout.expire_payments(caller.merchant, uuid)\n",
       f"{ORDERS}::test_what_was_paid_meanwhile_is_neither_cancelled_nor_paid_again"),
-    _("the choice of the buyer enqueues no look", TEST_GATEWAY,
-      '        await enqueue(tx, look_job(row["merchant"], row["payment"],'
-      " cause=ids.new_id().hex))\n", "",
+    _("the choice of the buyer enqueues no look", TEST_PAYMENTS,
+      "        await enqueue(tx, *jobs)\n", "        pass\n",
       f"{ORDERS}::test_the_worker_settles_without_the_buyer"),
-    _("what was paid at the test gateway is declined", TEST_GATEWAY,
+    _("what was paid at the test gateway is declined", TEST_PAYMENTS,
       "    and t.outcome is distinct from 'paid' and not (", "    and not (",
       f"{ORDERS}::test_what_was_paid_at_the_test_gateway_stays_paid"),
     _("two requests that open a payment make two pages", TEST_GATEWAY,
@@ -147,8 +176,8 @@ PAYMENTS = (
     _("what is due is not enqueued", "src/florin/orders/jobs.py",
       "        if jobs:\n", "        if False:\n", f"{KINDS}::test_twice"),
     _("a card is issued and not sent", "src/florin/orders/fulfilment.py",
-      "self._deliveries.link_issued(tx, merchant, sent)",
-      "self._deliveries.link_issued(tx, merchant, sent[:0])",
+      "self._deliveries.link_issued(tx, sent)",
+      "self._deliveries.link_issued(tx, sent[:0])",
       f"{ORDERS}::test_each_new_card_is_sent_once"),
     _("spent value is refunded", REFUND,
       "    if amount == 0 or (amount > unspent and not plan.beyond_unspent):\n",

@@ -15,7 +15,7 @@ from florin.kit.settings import read_settings
 from florin.orders.payment_attempts import read_payment_row
 from florin.orders.services import OrderServices
 from florin.payments.gateway import GatewayOff, GatewayUnavailable, Seen
-from florin.payments.gateways.test import decide_outcome
+from florin.payments.gateways.test_payments import TestPayments
 from tests.deliveries.conftest import mail_settings
 from tests.orders.selling import accounts, buy, choose, explained, order_body, place
 from tests.support.api_calls import Json, balanced, made, post, problem, read
@@ -309,7 +309,7 @@ async def test_what_was_paid_at_the_test_gateway_stays_paid(
     order = await place(http, shop)
     token = order["pay_url"].rpartition("/")[2]
     counted = [
-        (await decide_outcome(database, token, outcome))[1]
+        (await TestPayments(database).decide(token, outcome))["counts"]
         for outcome in ("declined", "paid", "declined", "expired")
     ]
     assert counted == [True, True, False, False]
@@ -387,7 +387,7 @@ async def test_what_was_paid_meanwhile_is_neither_cancelled_nor_paid_again(
     """R14, R18: the gateway has the money, and Florin has not looked yet."""
     for action, code in (("retry", "order_not_payable"), ("cancel", "order_paid")):
         order = await place(http, shop)
-        await decide_outcome(database, order["pay_url"].rpartition("/")[2], "paid")
+        await TestPayments(database).decide(order["pay_url"].rpartition("/")[2], "paid")
         problem(await post(http, f"/orders/{order['id']}/{action}"), 402, code)
         assert (await read(http, f"/orders/{order['id']}"))["state"] == "fulfilled"
         assert len((await read(http, "/payments", order=order["id"]))["data"]) == 1
@@ -434,7 +434,7 @@ async def test_the_worker_settles_without_the_buyer(
     """R11: the buyer pays, closes the page, and the instance dies before it looks."""
     order = await place(http, shop)
     token = order["pay_url"].rpartition("/")[2]
-    await decide_outcome(database, token, "paid")  # the gateway's side only
+    await TestPayments(database).decide(token, "paid")  # the gateway's side only
     assert (await read(http, f"/orders/{order['id']}"))["state"] == "placed"
     workers.start()
 

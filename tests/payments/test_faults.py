@@ -1,6 +1,6 @@
-"""Money to card exactly once: Stripe and PayPal lose, repeat and reorder webhooks and drop answers,
-while API, worker and, in the long form, PostgreSQL are killed. Judged by the gateways' own records
-and the ledger.
+"""Money to card exactly once: Stripe and PayPal lose, repeat and reorder webhooks, drop answers and
+are away, while API, worker and, in the long form, PostgreSQL are killed. Judged by the gateways'
+own records and the ledger.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from tests.support.waiting import until
 AT_ONCE = 8
 ORDERS_A_KILL = 100  # of the API and of the worker, spread over the orders
 PAYPAL_FEE = 175
+AWAY_S = 1.0  # a gateway, after each kill
 
 
 def gateway_of(number: int) -> str:
@@ -137,12 +138,13 @@ async def kill_parts(
     api: Instance,
     workers: Any,
     durable: DurableServer | None,
+    gateways: tuple[StripeServer, PayPalServer],
     settings: dict[str, str],
     progress: list[int],
     count: int,
 ) -> None:
     """Kill the worker, then the API, then PostgreSQL, whenever another share of the buyers is done,
-    in the middle of what the others do; start them again.
+    in the middle of what the others do; start them again. Then one of the gateways is away.
     """
     worker = workers.start(**settings)
     kills = max(count // ORDERS_A_KILL, 1)
@@ -155,6 +157,10 @@ async def kill_parts(
         await asyncio.to_thread(api.start)
         if durable is not None:
             await asyncio.to_thread(durable.kill_and_start)
+        away = gateways[kill % 2]
+        away.away = True
+        await asyncio.sleep(AWAY_S)
+        away.away = False
 
 
 @pytest.mark.slow
@@ -179,7 +185,7 @@ async def test_every_paid_order_has_its_cards_once(
             async with client_of(api, **shop.headers) as http:
                 progress: list[int] = []
                 killer = asyncio.create_task(
-                    kill_parts(api, workers, durable, settings, progress, count)
+                    kill_parts(api, workers, durable, (stripe, paypal), settings, progress, count)
                 )
                 slots = asyncio.Semaphore(AT_ONCE)
 

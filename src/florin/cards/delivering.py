@@ -79,6 +79,7 @@ class CardLink(msgspec.Struct, kw_only=True):
 class IssuedCard(NamedTuple):
     """A card to send. `secret`: its code, followed by the PIN if it has one."""
 
+    merchant: UUID
     card: UUID
     secret: str
     plan: DeliveryPlan
@@ -108,23 +109,21 @@ class CardDeliveries:
         self, tx: Tx, merchant: UUID, card: UUID, secret: str, plan: DeliveryPlan
     ) -> UUID:
         """Make the link and the delivery of a card in the transaction that issues it."""
-        [new] = await self.link_issued(tx, merchant, [IssuedCard(card, secret, plan)])
+        [new] = await self.link_issued(tx, [IssuedCard(merchant, card, secret, plan)])
         return await enqueue_delivery(tx, new, self.sealer)
 
-    async def link_issued(
-        self, tx: Tx, merchant: UUID, cards: Sequence[IssuedCard]
-    ) -> list[NewDelivery]:
+    async def link_issued(self, tx: Tx, cards: Sequence[IssuedCard]) -> list[NewDelivery]:
         """Make the links of cards in the transaction that issues them; return the deliveries that
         remain to be enqueued there.
         """
         if not cards:
             return []
         tokens = await self.links.make_links(
-            tx, merchant, [(each.card, each.secret) for each in cards]
+            tx, [(each.merchant, each.card, each.secret) for each in cards]
         )
         return [
             NewDelivery(
-                merchant=merchant,
+                merchant=each.merchant,
                 cause=_cause(each.card),
                 kind="gift",
                 channel=each.plan.channel,

@@ -21,7 +21,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{22}")
 
 _INSERT = """
 insert into florin.card_link (merchant, id, card, token_hash, sealed_code)
-select $1, * from unnest($2::uuid[], $3::uuid[], $4::bytea[], $5::bytea[])
+select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bytea[], $5::bytea[])
 """
 _FIND = """
 select l.merchant, l.id, l.card, l.sealed_code from florin.card_link l
@@ -53,24 +53,22 @@ class CardLinks:
 
     async def make(self, tx: Tx, merchant: UUID, card: UUID, secret: str) -> str:
         """Make a link; return its token. `secret`: see OpenedLink. Older links stay valid."""
-        [token] = await self.make_links(tx, merchant, [(card, secret)])
+        [token] = await self.make_links(tx, [(merchant, card, secret)])
         return token
 
-    async def make_links(
-        self, tx: Tx, merchant: UUID, cards: Sequence[tuple[UUID, str]]
-    ) -> list[str]:
-        """Make a link for each card with its secret, in one statement; return their tokens."""
+    async def make_links(self, tx: Tx, cards: Sequence[tuple[UUID, UUID, str]]) -> list[str]:
+        """Make a link for each merchant, card and secret, in one statement; return their tokens."""
         tokens = [secrets.token_urlsafe(_BYTES) for _ in cards]
         links = [ids.new_id() for _ in cards]
         await tx.run(
             _INSERT,
-            merchant,
+            [merchant for merchant, _, _ in cards],
             links,
-            [card for card, _ in cards],
+            [card for _, card, _ in cards],
             [_hash(self.peppers[0], token) for token in tokens],
             [
                 self._sealer(token).seal(secret, bound_to=_binding(merchant, link, card))
-                for token, link, (card, secret) in zip(tokens, links, cards, strict=True)
+                for token, link, (merchant, card, secret) in zip(tokens, links, cards, strict=True)
             ],
         )
         return tokens

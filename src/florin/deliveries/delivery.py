@@ -59,7 +59,7 @@ where u at time zone $2 >= $1::timestamp
 class NewDelivery(msgspec.Struct, kw_only=True, frozen=True):
     """A delivery to make. `cause` is unique for the merchant, such as `issue:` and a card's id.
     `due_at`: an instant of the merchant's clock; `local_time` and `timezone`: what it follows from.
-    `secret`: the token of the link that the text has.
+    `secret`: the token of the link that the text has. `trace`: see NewJob.
     """
 
     merchant: UUID
@@ -77,6 +77,7 @@ class NewDelivery(msgspec.Struct, kw_only=True, frozen=True):
     timezone: str | None = None
     secret: str | None = None
     id: UUID = msgspec.field(default_factory=ids.new_id)
+    trace: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Delivery(msgspec.Struct, kw_only=True):
@@ -129,7 +130,7 @@ async def enqueue_deliveries(
     made = await tx.all(_INSERT, KEPT_FOR, *(list(column) for column in columns))
     states = {row["id"]: row["state"] for row in made}
     jobs = [
-        send_job(each.merchant, each.id, each.channel, 1)
+        msgspec.structs.replace(send_job(each.merchant, each.id, each.channel, 1), trace=each.trace)
         for each in new
         if states.get(each.id) == "due"
     ]

@@ -12,6 +12,8 @@ def audit_actor(request: AnyRequest, caller: Caller) -> AuditActor:
     return AuditActor(merchant=caller.merchant, actor=caller.actor, request_id=request_id)
 
 
-async def send_position(request: AnyRequest, db: Database) -> None:
-    """Send the log position that the caller's later reads must have reached."""
-    asgi_scope(request)["position"] = await db.position()
+async def send_position(request: AnyRequest, db: Database, position: str | None = None) -> None:
+    """Send the log position that the caller's later reads must have reached; by default that of
+    now.
+    """
+    asgi_scope(request)["position"] = position or await db.position()

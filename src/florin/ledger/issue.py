@@ -21,7 +21,7 @@ _SQL = (
     "select * from issue($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[],"
     " $6::bytea[], $7::uuid[], $8::bigint[], $9::boolean[], $10::bytea[], $11::text[],"
     " $12::text[], $13::text[], $14::text[], $15::bytea[], $16::interval, $17::text[],"
-    " $18::integer, $19::uuid, $20::timestamptz[], p_payment => $21::uuid)"
+    " $18::integer, $19::uuid, $20::timestamptz[], p_payment => $21::uuid[])"
 )
 
 _PARAM_OF = {
@@ -54,6 +54,7 @@ class Issuance(msgspec.Struct, kw_only=True, gc=False):
     recipient_email: str | None = None
     metadata: str | None = None  # JSON
     expires_at: datetime | None = None  # instead of the date by its program
+    payment: UUID | None = None  # of the order whose card it is
     # The connection that the item came from; None in a job.
     client: ClientConnection | None = msgspec.field(default_factory=client_departure.current)
 
@@ -144,16 +145,14 @@ async def issue_each_in(tx: Tx, issuances: list[Issuance], *, job: UUID) -> Sequ
     return await tx.all(_SQL, *_call_arguments(issuances, LOCK_TIMEOUT_MS, job))
 
 
-async def issue_paid_in(tx: Tx, issuances: list[Issuance], *, payment: UUID) -> FirstAnswer:
-    """Issue the cards of an order in the transaction that settles its payment, all or none.
+async def issue_paid_in(tx: Tx, issuances: list[Issuance]) -> None:
+    """Issue the cards of orders in the transaction that settles their payments, all or none.
 
     Raises the refusal of the first refused card, and asyncpg.UniqueViolationError.
     """
-    rows = await tx.all(_SQL, *_call_arguments(issuances, LOCK_TIMEOUT_MS, payment=payment))
-    for row in rows:
+    for row in await tx.all(_SQL, *_call_arguments(issuances, LOCK_TIMEOUT_MS)):
         if row["outcome"] != "ok":
             raise BY_OUTCOME[row["outcome"]]
-    return msgspec.json.decode(rows[0]["answer"], type=FirstAnswer)
 
 
 async def rotate_code(
@@ -240,8 +239,6 @@ def _call_arguments(
     items: list[Issuance],
     lock_timeout_ms: int,
     job: UUID | None = None,
-    *,
-    payment: UUID | None = None,
 ) -> list[object]:
     return [
         [item.merchant for item in items],
@@ -264,5 +261,5 @@ def _call_arguments(
         lock_timeout_ms,
         job,
         [item.expires_at for item in items],
-        payment,
+        [item.payment for item in items],
     ]

@@ -7,14 +7,14 @@
 -- actor is bound to one.
 -- p_job: the job of these cards; an amount that was accepted with the job is not refused because the
 -- program's limits changed since. p_expires: where a card has another expiry date than by its program.
--- p_payment: the payment of an order whose cards these are. A gateway collected their money, and their
--- amounts were accepted with the order.
+-- p_payment: of the cards of an order, its payment. A gateway collected their money, and their amounts
+-- were accepted with the order.
 create function issue(
   p_merchant uuid[], p_id uuid[], p_transfer uuid[], p_event uuid[], p_key text[],
   p_fingerprint bytea[], p_program uuid[], p_amount bigint[], p_activate boolean[], p_code bytea[],
   p_last4 text[], p_recipient_name text[], p_recipient_email text[], p_metadata text[],
   p_sealed bytea[], p_sealed_for interval, p_actor text[], p_patience integer default 50,
-  p_job uuid default null, p_expires timestamptz[] default null, p_payment uuid default null
+  p_job uuid default null, p_expires timestamptz[] default null, p_payment uuid[] default null
 ) returns table (outcome text, id uuid, answer jsonb)
 language plpgsql volatile security definer
 set search_path from current
@@ -59,7 +59,7 @@ begin
         when i.expires <= m.at or i.expires > m.at + interval '100 years' then 'expiry_not_allowed'
         when i.m = accepted.merchant and (accepted.kind = 'import'
           or (i.program = accepted.program and i.amount = accepted.amount)) then 'ok'
-        when p_payment is not null then 'ok'
+        when i.payment is not null then 'ok'
         when i.amount not between p.min_amount and p.max_amount
           or not i.amount = any (coalesce(p.denominations, array[i.amount]))
           then 'amount_not_allowed'
@@ -75,9 +75,9 @@ begin
       p.max_balance, p.max_per_payment
     from unnest(p_merchant, p_id, p_transfer, p_event, p_key, p_fingerprint, p_program, p_amount,
         p_activate, p_code, p_last4, p_recipient_name, p_recipient_email, p_metadata, p_sealed,
-        p_actor, p_expires) with ordinality
+        p_actor, p_expires, p_payment) with ordinality
       as i (m, id, transfer, event, key, fingerprint, program, amount, activate, code, last4,
-        recipient_name, recipient_email, metadata, sealed, actor, expires, n)
+        recipient_name, recipient_email, metadata, sealed, actor, expires, payment, n)
     left join lateral (select z.timezone, clock_timestamp() + z.clock_offset as at from merchant z
       where z.id = i.m limit 1) m on true
     left join lateral (select z.* from program z
@@ -117,15 +117,15 @@ begin
     insert into transfer (merchant, id, kind, currency, amount, debit, credit, credit_card,
       credit_sequence, credit_balance, reference, actor, location, created_at)
     select i.m, i.transfer, 'issue', i.currency, i.amount,
-      case when p_payment is null then 'merchant_clearing'::account_kind
+      case when i.payment is null then 'merchant_clearing'::account_kind
         else 'gateway_clearing' end, 'card', i.id, 1, i.amount,
-      'pay_' || replace(p_payment::text, '-', ''), split_part(i.actor, E'\x1f', 1),
+      'pay_' || replace(i.payment::text, '-', ''), split_part(i.actor, E'\x1f', 1),
       nullif(substr(i.actor, length(split_part(i.actor, E'\x1f', 1)) + 2), ''), i.at
     from made i where i.activate and i.amount > 0
   ), collected as (
     insert into gateway_posting (merchant, transfer, payment, kind, currency, amount, created_at)
-    select i.m, i.transfer, p_payment, 'sale', i.currency, i.amount, i.at
-    from made i where i.activate and p_payment is not null
+    select i.m, i.transfer, i.payment, 'sale', i.currency, i.amount, i.at
+    from made i where i.activate and i.payment is not null
   ), events as (
     insert into event (merchant, id, type, card, resource_id, sequence, data, actor, created_at)
     select i.m, i.event, 'card.issued', i.id, i.id, 1,

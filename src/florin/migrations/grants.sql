@@ -26,7 +26,7 @@ grant update (name, min_amount, max_amount, denominations, expires_after_months,
   on program to {role};
 grant update (at) on heartbeat to {role};
 grant update (due_at, checked_at, seconds, totals) on ledger_check to {role};
-grant execute on function clock, new_id, oldest_money, post, issue, rotate_code, reset_pin, change_card, once
+grant execute on function clock, new_id, oldest_money, post, issue, rotate_code, reset_pin, change_card, once, once_each
   to {role};
 grant insert, update, delete on queue_job, outbox, queue_flow, queue_worker to {role};
 grant insert, delete on queue_tick to {role};

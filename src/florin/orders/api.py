@@ -93,7 +93,7 @@ async def place_order(
     base = settings.public_url or str(request.base_url).rstrip("/")
     origin = OrderOrigin(caller.merchant, caller.actor, base)
     placed = await selling.checkout.place_order(origin, data, key=checked)
-    await send_position(request, db)
+    await send_position(request, db, placed.position)
     return Response(placed.order, headers=REPLAYED if placed.replayed else None)
 
 

@@ -10,40 +10,32 @@ from uuid import UUID
 
 import msgspec
 
-from florin.cards.card import parse_card_id
 from florin.cards.references import OF_ORDER, given_reference, refuse_taken
 from florin.kit import ids
-from florin.kit.amounts import is_known_locale
 from florin.kit.encryption import Sealer
-from florin.kit.errors import InvalidRequest, NotFound, OutcomeUnknown, Refusal
+from florin.kit.errors import NotFound, OutcomeUnknown, Refusal
 from florin.kit.http.body import fingerprint
 from florin.kit.observability import logging
 from florin.kit.postgres.database import Database, Row, Tx
 from florin.kit.postgres.idempotency import claim_key
-from florin.ledger.refusals import (
-    BY_OUTCOME,
-    AmountNotAllowed,
-    BalanceLimitExceeded,
-    CardNotFound,
-    CurrencyMismatch,
-    ProgramNotFound,
-)
+from florin.orders.batches.opening import OpenedPayments
+from florin.orders.batches.placing import OPERATION, Placement, PlacementBatches
+from florin.orders.batches.pricing import price_items, read_programs
 from florin.orders.events import order_event, record_events, record_order
 from florin.orders.item_delivery import plan_items
 from florin.orders.order import (
     CARDS_MAX,
     RECIPIENTS_MAX,
     Order,
-    OrderItemRequest,
     OrderRequest,
     find_order,
 )
 from florin.orders.order_rows import (
     NewOrder,
     OrderOrigin,
+    OrderToPlace,
     PlacedRows,
-    PricedItem,
-    insert_order_in,
+    insert_orders_in,
     new_page,
     new_payment_row,
     placed_order,
@@ -55,27 +47,9 @@ from florin.payments.gateway_directory import GatewayDirectory
 
 _log = logging.get_logger()
 
-_PROGRAM = """
-select currency, min_amount, max_amount, denominations from florin.program
-where merchant = $1 and id = $2
-"""
 _LATEST = """
 select * from florin.payment where merchant = $1 and orders = $2 order by attempt desc limit 1
 """
-
-
-# What would keep a top-up from its card, found before it is paid: afterwards it goes to review.
-_CARD = """
-select program, max_balance, balance, case when state in ('active', 'blocked')
-  and expires_at <= clock($1) then 'expired' else state::text end as state
-from florin.account where merchant = $1 and id = $2
-"""
-_REFUSED = {
-    "pending": "card_not_active",
-    "blocked": "card_blocked",
-    "expired": "card_expired",
-    "closed": "card_closed",
-}
 
 
 class OrderPaid(Refusal):
@@ -87,11 +61,12 @@ class OrderPaid(Refusal):
 
 class PlacedOrder(NamedTuple):
     """An order with the address of its page. `replayed`: an earlier request with the same key
-    placed it.
+    placed it. `position`: the log position of a new order.
     """
 
     order: Order
     replayed: bool
+    position: str | None
 
 
 class Checkout:
@@ -104,6 +79,13 @@ class Checkout:
         self._database = database
         self._gateways = gateways
         self._sealer = sealer
+        self.batches = PlacementBatches(database)
+        self._opened = OpenedPayments(database)
+
+    async def finish(self) -> None:
+        """Wait until no batch is in flight."""
+        await self.batches.finish()
+        await self._opened.finish()
 
     async def place_order(
         self, origin: OrderOrigin, request: OrderRequest, *, key: str | None, bulk: bool = False
@@ -122,38 +104,24 @@ class Checkout:
         connected = await self._gateways.gateway(merchant, *chosen)
         plans = await plan_items(self._database, merchant, request, sms=self.sms, alike=bulk)
         reference = given_reference(request.reference)
-        made: tuple[PlacedRows, Order] | None = None
-        async with (
-            refuse_taken(self._database, OF_ORDER, merchant, reference),
-            self._database.transaction() as tx,
-        ):
-            first = order
-            if key is not None:
-                first = await claim_key(
-                    tx,
-                    merchant=merchant,
-                    key=key,
-                    operation="place-bulk-order" if bulk else "place-order",
-                    fingerprint=fingerprint("place-order", request),
-                    noun=order,
-                )
-            if first == order:
-                most = RECIPIENTS_MAX if bulk else CARDS_MAX
-                items = await _price_items(tx, merchant, request, most)
-                connected.check_amount(items[0].currency, total_of(items))
-                new = NewOrder(order, payment, new_page(self._sealer, merchant, order), chosen)
-                rows = await insert_order_in(tx, origin, request, new, items, plans, bulk=bulk)
-                shown = await find_order(tx, merchant, order) if bulk else placed_order(rows)
-                event = order_event("order.placed", order, shown)
-                await record_events(tx, merchant, [event], origin.actor)
-                made = rows, shown
+        new = NewOrder(order, payment, new_page(self._sealer, merchant, order), chosen)
+        placement = Placement(origin, request, new, plans, key, connected)
+        made: tuple[PlacedRows, Order] | UUID | None = None
+        if not bulk and reference is None and (rows := await self.batches.place(placement)):
+            made = rows, placed_order(rows)
         if made is None:
-            return await self._repeat_order(merchant, first)
+            async with (
+                refuse_taken(self._database, OF_ORDER, merchant, reference),
+                self._database.transaction() as tx,
+            ):
+                made = await _place_alone_in(tx, placement, bulk=bulk)
+        if isinstance(made, UUID):
+            return await self._repeat_order(merchant, made)
         rows, shown = made
-        opened = await self._open(new_payment_row(rows))
+        opened, position = await self._open(new_payment_row(rows))
         url = f"{origin.base_url}/o/{rows.new.page.token}"
         shown = msgspec.structs.replace(shown, pay_url=opened.url, url=url)
-        return PlacedOrder(shown, replayed=False)
+        return PlacedOrder(shown, replayed=False, position=position)
 
     async def _repeat_order(self, merchant: UUID, order: UUID) -> PlacedOrder:
         """The order of an earlier request with the key; its payment is opened if it was not."""
@@ -169,7 +137,7 @@ class Checkout:
         )
         assert page is not None
         shown = msgspec.structs.replace(shown, url=self.page_url(page))
-        return PlacedOrder(shown, replayed=True)
+        return PlacedOrder(shown, replayed=True, position=None)
 
     async def open_payment(self, merchant: UUID, payment: UUID) -> None:
         """Ask the gateway for the page where the buyer pays, unless it was asked before.
@@ -180,7 +148,7 @@ class Checkout:
         if row.state == "created":
             await self._open(row)
 
-    async def _open(self, row: PaymentRow) -> Opened:
+    async def _open(self, row: PaymentRow) -> tuple[Opened, str]:
         merchant, payment = row.merchant, row.id
         try:
             gateway = await self._gateways.gateway_of(row)
@@ -193,15 +161,7 @@ class Checkout:
         except GatewayRefused as error:
             await _fail(self._database, merchant, payment, str(error))
             raise OrderNotPayable(f"The payment gateway refused: {error}") from error
-        await self._database.change(
-            "update florin.payment set state = 'open', reference = $3, url = $4"
-            " where merchant = $1 and id = $2 and state = 'created'",
-            merchant,
-            payment,
-            opened.reference,
-            opened.url,
-        )
-        return opened
+        return opened, await self._opened.record(merchant, payment, opened)
 
     async def cancel_order(self, merchant: UUID, order: UUID, actor: str) -> None:
         """Cancel an order that is not paid; cancelled already is no error. Money that arrives all
@@ -278,56 +238,33 @@ class Checkout:
         return f"{row['base_url']}/o/{token}"
 
 
-async def _price_items(
-    tx: Tx, merchant: UUID, request: OrderRequest, most: int
-) -> list[PricedItem]:
-    """Check the items against their programs; all have one currency."""
-    if request.locale is not None and not is_known_locale(request.locale):
-        detail = f"{request.locale} is not a known language tag; give one such as en or pt-BR"
-        raise InvalidRequest(detail, param="locale")
-    items: list[PricedItem] = []
-    currency = ""
-    programs: dict[UUID, Row | None] = {}
-    for n, item in enumerate(request.items):
-        program = ids.parse_id("prg", item.program)
-        if program is not None and program not in programs:
-            programs[program] = await tx.one(_PROGRAM, merchant, program)
-        row = program and programs[program]
-        if program is None or not row:
-            raise ProgramNotFound(param=f"items[{n}].program")
-        allowed = row["denominations"] or [item.amount]
-        card = None
-        if item.card is not None:
-            card = parse_card_id(item.card, param=f"items[{n}].card")
-            await _check_top_up(tx, merchant, item, program, card, n)
-        elif not row["min_amount"] <= item.amount <= row["max_amount"] or (
-            item.amount not in allowed
-        ):
-            raise AmountNotAllowed(param=f"items[{n}].amount")
-        if currency and row["currency"] != currency:
-            detail = f"all items of an order have one currency, {currency}"
-            raise CurrencyMismatch(detail, param=f"items[{n}].program")
-        currency = row["currency"]
-        items.append(PricedItem(item, program, card, currency))
-    cards = sum(item.request.count for item in items)
-    if cards > most:
-        raise InvalidRequest(f"an order has at most {most} cards, not {cards}", param="items")
-    return items
-
-
-async def _check_top_up(
-    tx: Tx, merchant: UUID, item: OrderItemRequest, program: UUID, card: UUID, n: int
-) -> None:
-    row = await tx.one(_CARD, merchant, card)
-    if row is None or row["program"] != program:
-        raise CardNotFound(param=f"items[{n}].card")
-    if (refused := BY_OUTCOME.get(_REFUSED.get(row["state"], ""))) is not None:
-        raise refused(param=f"items[{n}].card")
-    if row["max_balance"] is not None and row["balance"] + item.amount > row["max_balance"]:
-        raise BalanceLimitExceeded(param=f"items[{n}].amount")
-    if item.count != 1 or item.recipient is not None:
-        detail = "a top-up is of one card and has no recipient"
-        raise InvalidRequest(detail, param=f"items[{n}].count")
+async def _place_alone_in(
+    tx: Tx, placement: Placement, *, bulk: bool
+) -> tuple[PlacedRows, Order] | UUID:
+    """Place an order, or return the one that an earlier request with the key placed."""
+    origin, request, new, plans, key, gateway = placement
+    merchant = origin.merchant
+    first = new.order
+    if key is not None:
+        first = await claim_key(
+            tx,
+            merchant=merchant,
+            key=key,
+            operation="place-bulk-order" if bulk else OPERATION,
+            fingerprint=fingerprint(OPERATION, request),
+            noun=new.order,
+        )
+    if first != new.order:
+        return first
+    most = RECIPIENTS_MAX if bulk else CARDS_MAX
+    programs = await read_programs(tx, [(merchant, request)])
+    items = await price_items(tx, merchant, request, programs, most)
+    gateway.check_amount(items[0].currency, total_of(items))
+    [rows] = await insert_orders_in(tx, [OrderToPlace(origin, request, new, items, plans, bulk)])
+    shown = await find_order(tx, merchant, new.order) if bulk else placed_order(rows)
+    event = order_event("order.placed", new.order, shown)
+    await record_events(tx, merchant, [event], origin.actor)
+    return rows, shown
 
 
 async def _locked_order(tx: Tx, merchant: UUID, order: UUID) -> Row:

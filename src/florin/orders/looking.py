@@ -13,7 +13,7 @@ from florin.kit.errors import OutcomeUnknown
 from florin.kit.observability import logging
 from florin.kit.postgres.database import Database, Row
 from florin.orders.checkout import Checkout, OrderNotPayable
-from florin.orders.payment_attempts import read_payment_row
+from florin.orders.payment_attempts import PaymentRows, read_payment_row
 from florin.orders.refunds import resolve_refund_in
 from florin.orders.settlement import FLORIN, Settlement
 from florin.payments.gateway import (
@@ -59,10 +59,11 @@ class PaymentLooker:
         self._gateways = gateways
         self._checkout = checkout
         self._settlement = settlement
+        self._rows = PaymentRows(database, sealer)
 
     async def look(self, merchant: UUID, payment: UUID) -> None:
         """Look and settle. Raises GatewayUnavailable, Overloaded."""
-        row = await read_payment_row(self._database, self._sealer, merchant, payment)
+        row = await self._rows.read(merchant, payment)
         if row.state == "created":
             # Also for an order that does not stand: a lost answer may have made a page to pay it,
             # and the same key finds that page, to close it.
@@ -72,7 +73,7 @@ class PaymentLooker:
                 raise GatewayUnavailable(error.detail) from error
             except OrderNotPayable:
                 return  # refused definitely, and recorded as failed
-            row = await read_payment_row(self._database, self._sealer, merchant, payment)
+            row = await self._rows.read(merchant, payment)
         gateway = await self._gateways.gateway_of(row)
         seen = await gateway.look(row)
         if seen.state == "open" and (not row.order_stands or await self._is_over(row)):

@@ -1,5 +1,6 @@
-"""Order rows: write an order, its items and its payment, in the transaction that places it."""
+"""Order rows: write orders, their items and payments, in the transaction that places them."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -19,42 +20,52 @@ from florin.payments.payment import payment_row
 # In one statement, the last but one of its transaction: from its number on until the commit, other
 # orders of the merchant wait.
 _PLACE = """
-with numbered as (
-  insert into florin.order_number as n (merchant, last) values ($1, 1)
-  on conflict (merchant) do update set last = n.last + 1 returning last
+with given as (
+  select * from unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::bytea[], $5::text[], $6::bigint[],
+      $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
+      $14::text[], $15::boolean[], $16::text[], $17::uuid[], $18::text[], $19::uuid[])
+    with ordinality as u (merchant, id, token_hash, token_sealed, currency, amount, email, name,
+      locale, chosen, return_url, base_url, actor, metadata, bulk, reference, payment, provider,
+      gateway, n)
+), numbered as (
+  insert into florin.order_number as n (merchant, last)
+  select g.merchant, count(*) from given g group by g.merchant order by g.merchant
+  on conflict (merchant) do update set last = n.last + excluded.last returning merchant, last
 ), placed as (
   insert into florin.orders (merchant, id, number, token_hash, token_sealed, currency, amount,
     buyer_email, buyer_name, locale, gateway, return_url, base_url, actor, metadata, bulk,
     reference, placed_at)
-  select $1, $2, n.last, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::text::jsonb, $15,
-    $16, clock($1)
-  from numbered n
+  select g.merchant, g.id,
+    n.last + 1 - row_number() over (partition by g.merchant order by g.n desc),
+    g.token_hash, g.token_sealed, g.currency, g.amount, g.email, g.name, g.locale, g.chosen,
+    g.return_url, g.base_url, g.actor, g.metadata::jsonb, g.bulk, g.reference, clock(g.merchant)
+  from given g join numbered n on n.merchant = g.merchant
   returning *
 ), items as (
-  insert into florin.order_item (merchant, id, orders, position, program, card, amount, count,
+  insert into florin.order_item (merchant, orders, position, id, program, card, amount, count,
     recipient_name, recipient_email, message, deliver_channel, deliver_at, deliver_zone,
     deliver_due, deliver_locale, deliver_phone)
-  select $1, u.id, $2, u.n - 1, u.program, u.card, u.amount, u.count, u.name, u.email, u.message,
-    u.channel, u.at, u.zone, u.due, u.locale, u.phone
-  from unnest($17::uuid[], $18::uuid[], $19::uuid[], $20::bigint[], $21::smallint[], $22::text[],
-      $23::text[], $24::text[], $25::text[], $26::text[], $27::text[], $28::timestamptz[],
-      $29::text[], $30::text[]) with ordinality
-    as u (id, program, card, amount, count, name, email, message, channel, at, zone, due, locale,
-      phone, n)
+  select * from unnest($20::uuid[], $21::uuid[], $22::smallint[], $23::uuid[], $24::uuid[],
+    $25::uuid[], $26::bigint[], $27::smallint[], $28::text[], $29::text[], $30::text[],
+    $31::text[], $32::text[], $33::text[], $34::timestamptz[], $35::text[], $36::text[])
 ), attempt as (
   insert into florin.payment (merchant, id, orders, attempt, provider, gateway, currency, amount,
     expires_at, look_due, created_at)
-  select p.merchant, $31, p.id, 1, $32, $33, p.currency, p.amount, clock(p.merchant) + $34,
-    clock_timestamp() + interval '1 minute', clock(p.merchant)
-  from placed p
+  select g.merchant, g.payment, g.id, 1, g.provider, g.gateway, g.currency, g.amount,
+    clock(g.merchant) + $37, clock_timestamp() + interval '1 minute', clock(g.merchant)
+  from given g
   returning *
 )
 select p.*, m.name as merchant_name, m.timezone, a.expires_at, a.created_at
-from placed p cross join attempt a join florin.merchant m on m.id = p.merchant
+from placed p join attempt a on a.merchant = p.merchant and a.orders = p.id
+join florin.merchant m on m.id = p.merchant
 """
 
 
 _ITEM_COLUMNS = (
+    "merchant",
+    "orders",
+    "position",
     "id",
     "program",
     "card",
@@ -118,6 +129,19 @@ def total_of(items: list[PricedItem]) -> int:
     return sum(item.request.amount * item.request.count for item in items)
 
 
+class OrderToPlace(NamedTuple):
+    """An order that was checked: who places it, what was asked and decided, its items with their
+    prices and deliveries.
+    """
+
+    origin: OrderOrigin
+    request: OrderRequest
+    new: NewOrder
+    items: list[PricedItem]
+    plans: list[DeliveryPlan | None]
+    bulk: bool = False
+
+
 class PlacedRows(NamedTuple):
     """What was written of an order. `row`: of `orders`, with facts of its merchant and its payment;
     `items`: columns of `order_item`.
@@ -128,26 +152,34 @@ class PlacedRows(NamedTuple):
     items: list[dict[str, Any]]
 
 
-async def insert_order_in(
-    tx: Tx,
-    origin: OrderOrigin,
-    request: OrderRequest,
-    new: NewOrder,
-    items: list[PricedItem],
-    plans: list[DeliveryPlan | None],
-    *,
-    bulk: bool,
-) -> PlacedRows:
-    """Write an order, its items in their order, and the first attempt to pay it."""
-    rows = [_item_row(item, plan) for item, plan in zip(items, plans, strict=True)]
-    row = await tx.one(
+async def insert_orders_in(tx: Tx, orders: Sequence[OrderToPlace]) -> list[PlacedRows]:
+    """Write orders, their items in their order, and the first attempts to pay them."""
+    items = [[_item_row(order, n) for n in range(len(order.items))] for order in orders]
+    columns = zip(*(_order_columns(order) for order in orders), strict=True)
+    flat = [item for each in items for item in each]
+    rows = await tx.all(
         _PLACE,
+        *(list(column) for column in columns),
+        *([each[column] for each in flat] for column in _ITEM_COLUMNS),
+        OPEN_FOR,
+    )
+    by_id = {row["id"]: row for row in rows}
+    return [
+        PlacedRows(order.new, by_id[order.new.order], each)
+        for order, each in zip(orders, items, strict=True)
+    ]
+
+
+def _order_columns(order: OrderToPlace) -> tuple[Any, ...]:
+    """The elements of the first arrays of _PLACE, in their order."""
+    origin, request, new = order.origin, order.request, order.new
+    return (
         origin.merchant,
         new.order,
         new.page.token_hash,
         new.page.token_sealed,
-        items[0].currency,
-        total_of(items),
+        order.items[0].currency,
+        total_of(order.items),
         request.buyer.email,
         request.buyer.name,
         request.locale,
@@ -156,20 +188,20 @@ async def insert_order_in(
         origin.base_url,
         origin.actor,
         json_text(request.metadata or {}),
-        bulk,
+        order.bulk,
         given_reference(request.reference),
-        *([each[column] for each in rows] for column in _ITEM_COLUMNS),
         new.payment,
         *new.chosen,
-        OPEN_FOR,
     )
-    assert row is not None
-    return PlacedRows(new, row, rows)
 
 
-def _item_row(priced: PricedItem, plan: DeliveryPlan | None) -> dict[str, Any]:
+def _item_row(order: OrderToPlace, n: int) -> dict[str, Any]:
+    priced, plan = order.items[n], order.plans[n]
     item, recipient = priced.request, priced.request.recipient
     values = (
+        order.origin.merchant,
+        order.new.order,
+        n,
         ids.new_id(),
         priced.program,
         priced.card,

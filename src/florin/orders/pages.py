@@ -20,7 +20,8 @@ from florin.kit.minor_units import decimal_text
 from florin.kit.postgres.database import Database
 from florin.orders.services import OrderServices
 from florin.payments.gateway import GatewayOff, GatewayUnavailable
-from florin.payments.gateways.test import Outcome, decide_outcome, find_test_payment
+from florin.payments.gateways.test import find_test_payment
+from florin.payments.gateways.test_payments import Outcome
 
 _POLICY = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action"
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+")
@@ -67,9 +68,7 @@ async def payment_page(db: Database, selling: OrderServices, token: str) -> Resp
 
 
 @post("/pay/{token:str}", include_in_schema=False, status_code=303)
-async def decide_payment(
-    request: AnyRequest, db: Database, selling: OrderServices, token: str
-) -> Response[str]:
+async def decide_payment(request: AnyRequest, selling: OrderServices, token: str) -> Response[str]:
     """The buyer's choice: one form field, `outcome`. Goes back to the seller afterwards."""
     form = parse_qs((await request.body()).decode("latin-1"), max_num_fields=10)
     outcome: Any = form.get("outcome", [""])[0]
@@ -77,11 +76,10 @@ async def decide_payment(
         choices = ", ".join(get_args(Outcome))
         return _page("Invalid choice", f"<p>outcome must be one of {choices}.</p>", status=422)
     try:
-        selling.gateways.require_test()
-        row, _ = await decide_outcome(db, token, outcome)
+        row = await selling.gateways.decide_test_payment(token, outcome)
     except (NotFound, GatewayOff):
         return _page("Unknown payment", "<p>There is no payment at this address.</p>", status=404)
-    # If this look fails, the job that `decide_outcome` enqueued looks again.
+    # If this look fails, the job that was enqueued with the choice looks again.
     with suppress(GatewayUnavailable, Overloaded):
         await selling.looker.look(row["merchant"], row["payment"])
     return Response("", status_code=303, headers={**_HEADERS, "location": row["return_url"]})

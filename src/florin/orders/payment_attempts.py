@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from florin.kit.batcher import Batcher
 from florin.kit.encryption import Sealer
 from florin.kit.errors import NotFound, Refusal
 from florin.kit.postgres.database import Database, Row, Tx
 from florin.payments.gateway import PaymentRow
-from florin.payments.payment import ROW, payment_row
+from florin.payments.payment import ROWS, payment_row
 
 OPEN_FOR = timedelta(minutes=35)  # Stripe's least is 30 minutes
 ATTEMPTS_MAX = 10
@@ -35,14 +36,41 @@ async def read_payment_row(
     """A payment as its gateway needs it, with the address to which the buyer returns. Raises
     NotFound.
     """
-    row = await database.one(ROW, merchant, payment)
+    row = await database.one(ROWS, [merchant], [payment])
     if row is None:
         raise NotFound
+    return _payment_row(row, sealer)
+
+
+def _payment_row(row: Row, sealer: Sealer) -> PaymentRow:
     back: str | None = row["return_url"]
     if back is None:
-        token = sealer.unseal(row["token_sealed"], bound_to=merchant.bytes + row["orders"].bytes)
-        back = f"{row['base_url']}/o/{token}"
+        bound_to = row["merchant"].bytes + row["orders"].bytes
+        back = f"{row['base_url']}/o/{sealer.unseal(row['token_sealed'], bound_to=bound_to)}"
     return payment_row(row, back)
+
+
+class PaymentRows:
+    """Reads payments as `read_payment_row` does: together if they are wanted at the same time."""
+
+    def __init__(self, database: Database, sealer: Sealer) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._batcher: Batcher[tuple[UUID, UUID], Row | None] = Batcher(self._read)
+
+    async def read(self, merchant: UUID, payment: UUID) -> PaymentRow:
+        """Raises NotFound."""
+        row = await self._batcher.submit((merchant, payment))
+        if row is None:
+            raise NotFound
+        return _payment_row(row, self._sealer)
+
+    async def _read(self, wanted: list[tuple[UUID, UUID]]) -> Sequence[Row | None]:
+        rows = await self._database.all(
+            ROWS, [merchant for merchant, _ in wanted], [payment for _, payment in wanted]
+        )
+        found = {(row["merchant"], row["id"]): row for row in rows}
+        return [found.get(each) for each in wanted]
 
 
 async def insert_attempt(

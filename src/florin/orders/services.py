@@ -44,3 +44,8 @@ class OrderServices:
             fulfilment=fulfilment,
             looker=PaymentLooker(database, sealer, gateways, checkout, settlement),
         )
+
+    async def finish(self) -> None:
+        """Wait until nothing is being placed or settled."""
+        await self.checkout.finish()
+        await self.settlement.batches.finish()

@@ -3,40 +3,41 @@
 The return page, the webhook, the poll and the reconciliation all end here, with what the gateway
 said when it was asked. The second one finds the payment settled: settlers of one payment wait
 for each other at its row, `orders.paid_by` admits one payment, and the key of `order_card` admits
-each card once. Locks are taken in one order: payment, order, cards.
+each card once. Locks are taken in one order: payment, order, cards. Payments that are paid at the
+same time, and of which nothing else is to be said, are settled together (see batches/settling).
 """
 
 import asyncio
-from collections.abc import Sequence
 from datetime import timedelta
-from uuid import UUID
 
 import asyncpg
 
-from florin.deliveries.payment_mails import PaidItem
 from florin.kit import ids
 from florin.kit.errors import Overloaded, Refusal
 from florin.kit.observability import logging
+from florin.kit.observability.context import current_work
 from florin.kit.postgres.database import Database, Row, Tx
+from florin.orders.batches.sales import (
+    FLORIN,
+    LOCK_ORDERS,
+    LOCK_PAYMENTS,
+    Sale,
+    difference,
+    fulfil_in,
+    receive_in,
+    record_fee_in,
+)
+from florin.orders.batches.settling import SettlementBatches
 from florin.orders.bulk.fulfilment import begin_bulk_in
 from florin.orders.clawback import post_gateway
 from florin.orders.disputes import sync_disputes_in
-from florin.orders.events import (
-    order_event,
-    payment_event,
-    record_events,
-    record_order,
-    record_payment,
-)
-from florin.orders.fulfilment import CardFulfilment
-from florin.orders.order import Order, order_from_rows
-from florin.orders.payment_mails import receipts_of, send_bulk_receipt_in
+from florin.orders.events import record_order, record_payment
+from florin.orders.fulfilment import CardFulfilment, read_items
+from florin.orders.payment_mails import send_bulk_receipt_in
 from florin.orders.refunds import insert_refund_in, sync_refunds_in
 from florin.payments.gateway import PaymentRow, PaymentState, Seen
 from florin.payments.gateway_requests import count_payment_attempt
-from florin.payments.payment import payment_from_row
 
-FLORIN = "florin"
 ATTEMPTS = 10
 _PAUSE_S = 0.05
 # The states that a payment may go to without money. `paid` never goes back, and what has ended can
@@ -53,28 +54,6 @@ _LOOKS = tuple(
 )
 _log = logging.get_logger()
 
-_PAID = """
-update florin.payment set state = 'paid', received = $3, received_currency = $4, capture_ref = $5,
-  reference = coalesce(reference, $6), failure = null, paid_at = clock(merchant),
-  look_due = null
-where merchant = $1 and id = $2 and state <> 'paid' returning *
-"""
-# With what the order's event says of its merchant and of all attempts to pay it, as `find_order`
-# has it, which would read again what is known here.
-_FULFILLED = """
-update florin.orders o set state = 'fulfilled', paid_by = $3, paid_at = clock(o.merchant)
-from florin.merchant m
-where o.merchant = $1 and o.id = $2 and o.paid_by is null and m.id = o.merchant
-returning o.*, m.timezone, m.country,
-  (select z.id from florin.payment z where z.merchant = o.merchant and z.orders = o.id
-    order by z.attempt desc limit 1) as payment,
-  (select sum(z.refunded)::bigint from florin.payment z
-    where z.merchant = o.merchant and z.orders = o.id) as refunded,
-  exists (select from florin.payment z join florin.dispute d
-    on d.merchant = z.merchant and d.payment = z.id
-    where z.merchant = o.merchant and z.orders = o.id and d.state in ('open', 'lost')) as disputed
-"""
-
 
 class Settlement:
     """Settles payments by what their gateways say."""
@@ -82,6 +61,7 @@ class Settlement:
     def __init__(self, database: Database, fulfilment: CardFulfilment) -> None:
         self._database = database
         self._fulfilment = fulfilment
+        self.batches = SettlementBatches(database, fulfilment)
 
     async def settle(self, payment: PaymentRow, seen: Seen, *, real_money: bool) -> None:
         """Record what the gateway said. Repetitions and concurrent calls change nothing more.
@@ -89,6 +69,12 @@ class Settlement:
         `real_money`: whether the gateway is for real money.
         Raises Overloaded if cards of the order stay in use by others.
         """
+        if await self.batches.settle(payment, seen, real_money=real_money):
+            count_payment_attempt(payment.provider, "paid")
+        else:
+            await self._settle_alone(payment, seen, real_money=real_money)
+
+    async def _settle_alone(self, payment: PaymentRow, seen: Seen, *, real_money: bool) -> None:
         review: str | None = None
         for attempt in range(ATTEMPTS):
             try:
@@ -116,17 +102,8 @@ class Settlement:
     ) -> PaymentState | None:
         """Return the state of the payment if this is how it ended."""
         merchant = payment.merchant
-        row = await tx.one(
-            "select *, clock_timestamp() as now from florin.payment"
-            " where merchant = $1 and id = $2 for no key update",
-            merchant,
-            payment.id,
-        )
-        order = row and await tx.one(
-            "select * from florin.orders where merchant = $1 and id = $2 for no key update",
-            merchant,
-            row["orders"],
-        )
+        row = await tx.one(LOCK_PAYMENTS, [merchant], [payment.id])
+        order = row and await tx.one(LOCK_ORDERS, [merchant], [row["orders"]])
         assert row is not None
         assert order
         before = row["state"]
@@ -135,7 +112,7 @@ class Settlement:
                 return await self._record_unpaid(tx, row, seen)
             wrong = difference(row, seen, real_money=real_money) or review
             row, order = await self._receive(tx, row, order, seen, wrong)
-        await self._record_fee(tx, row, seen)
+        await record_fee_in(tx, row, seen)
         if order["state"] == "paid":
             # Its cards are being issued; the job looks once more when they are.
             return None if before == "paid" else "paid"
@@ -143,29 +120,6 @@ class Settlement:
         await sync_refunds_in(tx, row, seen.refunds, has_cards=has_cards, actor=FLORIN)
         await sync_disputes_in(tx, row, seen.disputes, has_cards=has_cards, actor=FLORIN)
         return None if before == "paid" else "paid"
-
-    async def _record_fee(self, tx: Tx, row: Row, seen: Seen) -> None:
-        """The gateway's fees for the payment so far: it keeps them, also for disputes, in the
-        currency in which the account is settled. An account that is settled in another one since
-        the first fee shows sums that cannot be compared.
-        """
-        known = row["fee_currency"] or row["received_currency"]
-        currency = seen.fee_currency or known
-        if row["fee"] > 0 and currency != known:
-            _log.warning("the currency of a fee has changed", payment=row["id"].hex)
-            return
-        if (more := seen.fee - row["fee"]) > 0:
-            await post_gateway(
-                tx, row["merchant"], "gateway_fee", currency, more, row["id"], actor=FLORIN
-            )
-            await tx.run(
-                "update florin.payment set fee = $3, fee_currency = $4"
-                " where merchant = $1 and id = $2",
-                row["merchant"],
-                row["id"],
-                seen.fee,
-                currency,
-            )
 
     async def _record_unpaid(self, tx: Tx, row: Row, seen: Seen) -> PaymentState | None:
         """A payment without money: its state, which is returned if it is new, and its next look."""
@@ -191,11 +145,7 @@ class Settlement:
         """Money has arrived: for cards, or else it is kept for its buyer and returned. Return the
         payment and the order as they are then.
         """
-        merchant, payment = row["merchant"], row["id"]
-        paid = await tx.one(
-            _PAID, merchant, payment, seen.amount, seen.currency, seen.capture_ref, seen.reference,
-        )  # fmt: skip
-        assert paid is not None  # it is locked, and was not paid
+        paid = (await receive_in(tx, [(row, seen)]))[row["id"]]
         stands = order["state"] == "placed" and order["paid_by"] is None
         if wrong is not None or not stands:
             await self._keep(tx, row, order, seen, wrong if stands else None)
@@ -203,7 +153,10 @@ class Settlement:
             await begin_bulk_in(tx, row, order, FLORIN)
             await send_bulk_receipt_in(tx, order, row["provider"], test=not seen.real_money)
         else:
-            return paid, await self._fulfil(tx, paid, order, test=not seen.real_money)
+            trace = current_work().to_text()
+            sale = Sale(paid, order, test=not seen.real_money, trace=trace)
+            items = await read_items(tx, [sale.name])
+            return paid, (await fulfil_in(tx, self._fulfilment, [sale], items))[0]
         return await _read_again(tx, row)
 
     async def _keep(self, tx: Tx, row: Row, order: Row, seen: Seen, wrong: str | None) -> None:
@@ -226,35 +179,6 @@ class Settlement:
             await self._return_surplus(tx, row, seen)
         await record_payment(tx, merchant, payment, "payment.paid", FLORIN)
 
-    async def _fulfil(self, tx: Tx, paid: Row, order: Row, *, test: bool) -> Row:
-        """Put the money on cards; return the order. As each statement is a round trip while rows
-        are locked, the deliveries and the events of the order are written together.
-        """
-        merchant, payment = paid["merchant"], paid["id"]
-        fulfilled = await tx.one(_FULFILLED, merchant, order["id"], payment)
-        assert fulfilled is not None  # it is locked, and no payment had paid it
-        items, made = await self._fulfilment.fulfil_in(tx, merchant, order["id"], payment, FLORIN)
-        sold = [
-            PaidItem(
-                name=item["program_name"],
-                amount=item["amount"],
-                count=item["count"],
-                top_up=item["card"] is not None,
-            )
-            for item in items
-        ]
-        receipts = receipts_of(order, sold, paid["provider"], test=test)
-        await self._fulfilment.enqueue_deliveries(tx, [*made.deliveries, *receipts])
-        noun = _fulfilled_order(fulfilled, items, made.cards)
-        # A payment has no disputes before it is paid.
-        events = [
-            payment_event("payment.paid", payment, payment_from_row({**paid, "disputed": False})),
-            order_event("order.paid", order["id"], noun),
-            order_event("order.fulfilled", order["id"], noun),
-        ]
-        await record_events(tx, merchant, events, FLORIN)
-        return fulfilled
-
     async def _return_surplus(self, tx: Tx, row: Row, seen: Seen) -> None:
         """The order was paid by another payment, or does not stand any more."""
         merchant, payment = row["merchant"], row["id"]
@@ -271,14 +195,6 @@ class Settlement:
         await record_payment(tx, merchant, payment, "payment.surplus", FLORIN)
 
 
-def _fulfilled_order(row: Row, items: Sequence[Row], cards: Sequence[Sequence[UUID]]) -> Order:
-    """The order of a row of _FULFILLED, as the API shows it."""
-    places = {place for item in items for place in item["places"] or (row["country"],)}
-    facts = {**row, "places": sorted(places), "payment_state": "paid", "pay_url": None}
-    shown = [{**item, "cards": each} for item, each in zip(items, cards, strict=True)]
-    return order_from_rows(facts, shown)
-
-
 async def _read_again(tx: Tx, row: Row) -> tuple[Row, Row]:
     merchant = row["merchant"]
     payment = await tx.one(
@@ -290,21 +206,6 @@ async def _read_again(tx: Tx, row: Row) -> tuple[Row, Row]:
     assert payment is not None
     assert order is not None
     return payment, order
-
-
-def difference(row: Row, seen: Seen, *, real_money: bool) -> str | None:
-    """What of the money differs from the payment; None if nothing does."""
-    if seen.ours != row["id"]:
-        return "the gateway's object names another payment"
-    if row["reference"] is not None and seen.reference != row["reference"]:
-        return "the gateway's object is not the one that was made for this payment"
-    if seen.currency != row["currency"]:
-        return f"paid in {seen.currency} instead of {row['currency']}"
-    if seen.amount != row["amount"]:
-        return f"paid {seen.amount} instead of {row['amount']}"
-    if seen.real_money != real_money:
-        return f"paid with {'real' if seen.real_money else 'test'} money"
-    return None
 
 
 def next_look(row: Row) -> object:

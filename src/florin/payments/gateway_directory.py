@@ -19,6 +19,7 @@ from florin.payments.gateway_account import GatewaySecrets, unseal_secrets
 from florin.payments.gateways.paypal import PayPalGateway
 from florin.payments.gateways.stripe import StripeGateway
 from florin.payments.gateways.test import TestGateway
+from florin.payments.gateways.test_payments import Outcome
 
 PRODUCTION = "production"
 DEFAULT = "default"  # the installation's own account, in addresses of webhooks
@@ -104,6 +105,13 @@ class GatewayDirectory:
         """Raises GatewayOff in production."""
         if not self.test_allowed:
             raise GatewayOff("The test gateway is refused in production", param="gateway")
+
+    async def decide_test_payment(self, token: str, outcome: Outcome) -> Row:
+        """The buyer's choice on the test gateway's page: see TestPayments. Raises NotFound,
+        GatewayOff.
+        """
+        self.require_test()
+        return await self._test.payments.decide(token, outcome)
 
     async def choose(self, merchant: UUID, requested: str | None) -> tuple[str, UUID]:
         """The provider and gateway for a new payment: the requested one (`test`, `stripe`,

@@ -2,20 +2,30 @@
 
 from uuid import UUID
 
+import msgspec
+
 from florin.kit.queue.enqueue import NewJob
 
 QUEUE = "payments"
 
 
-def look_job(merchant: UUID, payment: UUID, *, cause: str = "due") -> NewJob:
+def look_job(
+    merchant: UUID,
+    payment: UUID,
+    *,
+    cause: str = "due",
+    trace: str | msgspec.UnsetType | None = msgspec.UNSET,
+) -> NewJob:
     """Look at the payment at its gateway, and settle it. `cause`: the event that asks for it. Each
     event has a look of its own: one that runs already may have asked the gateway before it.
+    `trace`: see NewJob.
     """
     return NewJob(
         queue=QUEUE,
         kind="look",
         payload={"merchant": str(merchant), "payment": str(payment)},
         dedupe=f"look:{payment}:{cause}",
+        trace=trace,
     )
 
 

@@ -89,13 +89,14 @@ select p.*, exists (select from florin.dispute d where d.merchant = p.merchant a
 from florin.payment p where p.merchant = $1
 """
 # What a gateway needs: see PaymentRow.
-ROW = """
+ROWS = """
 select p.merchant, p.id, p.orders, p.provider, p.gateway, p.state, p.currency, p.amount, p.received,
   p.reference, p.capture_ref, p.expires_at, p.created_at, o.state = 'placed' as stands,
   o.number, o.buyer_email, o.token_sealed, o.return_url, o.base_url, m.name as merchant_name
-from florin.payment p join florin.orders o on o.merchant = p.merchant and o.id = p.orders
+from unnest($1::uuid[], $2::uuid[]) as u (merchant, id)
+join florin.payment p on p.merchant = u.merchant and p.id = u.id
+join florin.orders o on o.merchant = p.merchant and o.id = p.orders
 join florin.merchant m on m.id = p.merchant
-where p.merchant = $1 and p.id = $2
 """
 
 

@@ -14,7 +14,7 @@ from florin.kit.postgres.database import Tx
 from florin.kit.queue.enqueue import NewJob
 from florin.orders.bulk import fulfilment as bulk
 from florin.orders.bulk.fulfilment import begin_bulk_in, bulk_order_job
-from florin.orders.fulfilment import CardFulfilment
+from florin.orders.fulfilment import CardFulfilment, read_items
 from florin.orders.refunds import RefundPlan, begin_refund_in
 from florin.payments.gateway_account import GatewaySecrets, seal_secrets
 from florin.payments.gateway_event import GatewayEvent
@@ -120,7 +120,8 @@ async def _refund_asked(owner: Any) -> tuple[_Sale, UUID]:
     fulfilment = CardFulfilment(SECRETS["FLORIN_CODE_PEPPER"], sealer, deliveries)
     async with owner.transaction():
         tx = Tx(owner)
-        await fulfilment.fulfil_in(tx, *sale, "tests")
+        items = await read_items(tx, [(sale.merchant, sale.order)])
+        await fulfilment.put_on_cards(tx, items, {sale.order: sale.payment}, "tests")
         await owner.execute(_SETTLED, sale.merchant, sale.payment)
         await owner.execute(_FULFILLED, *sale)
         plan = RefundPlan(amount=REFUNDED, beyond_unspent=False, reason=None, actor="tests")

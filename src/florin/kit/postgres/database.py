@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from copy import copy
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from florin.kit.postgres.pool import (
     PoolTimeout,
     StatementTimeout,
     open_connection,
+    terminate_after,
 )
 from florin.kit.postgres.pool_limits import PoolLimits
 from florin.kit.postgres.sql_release import PACKAGED
@@ -157,10 +158,13 @@ class Database:
         return self.pool.connection()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator[Tx]:
+    async def transaction(self, *, within_s: float | None = None) -> AsyncGenerator[Tx]:
+        """`within_s`: then the connection is terminated; whether it committed is unknown."""
         async with self.connection() as connection:
-            async with connection.transaction():
-                yield Tx(connection)
+            watch = nullcontext() if within_s is None else terminate_after(connection, within_s)
+            with watch:
+                async with connection.transaction():
+                    yield Tx(connection)
             commit_tracking.record_commit()
 
     async def all(self, sql: str, *args: object) -> Sequence[Row]:

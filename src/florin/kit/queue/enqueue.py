@@ -12,7 +12,9 @@ from florin.kit.postgres.database import Connection, Tx
 
 
 class NewJob(msgspec.Struct, kw_only=True, frozen=True):
-    """A new job. It is dropped if a job with its `dedupe` waits or runs in the queue already."""
+    """A new job. It is dropped if a job with its `dedupe` waits or runs in the queue already.
+    `trace`: what caused it; by default the request or job of the current task.
+    """
 
     queue: str
     kind: str
@@ -21,6 +23,7 @@ class NewJob(msgspec.Struct, kw_only=True, frozen=True):
     priority: int = 0
     due_at: datetime | None = None
     dedupe: str | None = None
+    trace: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 async def enqueue(tx: Tx, *jobs: NewJob) -> None:
@@ -75,7 +78,7 @@ def _columns(jobs: Sequence[NewJob]) -> tuple[list[Any], ...]:
         [job.priority for job in jobs],
         [job.due_at for job in jobs],
         [job.dedupe for job in jobs],
-        [trace for _ in jobs],
+        [trace if job.trace is msgspec.UNSET else job.trace for job in jobs],
     )
 
 

@@ -79,7 +79,7 @@ async def fulfil_bulk_order(
                 await post_gateway(
                     tx, merchant, "applied", row["currency"], amount, payment, actor=actor
                 )
-                made = await fulfilment.put_on_cards(tx, merchant, items, payment, actor)
+                made = await fulfilment.put_on_cards(tx, items, {order: payment}, actor)
                 await fulfilment.enqueue_deliveries(tx, made.deliveries)
                 await job.step(tx)
             else:

@@ -4,7 +4,6 @@ It keeps what it knows in tables of its own (`test_payment`, `test_refund`, `tes
 stand for the records of a real gateway: the rest of Florin learns of them by `look` only.
 """
 
-from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
@@ -13,7 +12,6 @@ import msgspec
 from florin.kit import ids
 from florin.kit.errors import InvalidRequest, NotFound, Refusal
 from florin.kit.postgres.database import Database, Row, Tx
-from florin.kit.queue.enqueue import enqueue
 from florin.payments.gateway import (
     GatewayRefused,
     Opened,
@@ -23,39 +21,8 @@ from florin.payments.gateway import (
     SeenDispute,
     SeenRefund,
 )
-from florin.payments.jobs import look_job
+from florin.payments.gateways.test_payments import DELAY, TestPayments
 from florin.payments.page_token import page_token_hash, payment_page_token
-
-DELAY = timedelta(seconds=15)  # after which the money of a delayed payment arrives
-Outcome = Literal["paid", "declined", "delayed", "expired"]
-OUTCOMES: tuple[Outcome, ...] = ("paid", "declined", "delayed", "expired")
-
-_LOOK = """
-select t.outcome, t.closed, t.decided_at <= clock(t.merchant) - $3::interval as arrived,
-  p.amount, p.currency,
-  coalesce((select jsonb_agg(jsonb_build_object('ref', r.id, 'amount', r.amount, 'ours', r.ours)
-    order by r.id) from florin.test_refund r
-    where r.merchant = t.merchant and r.payment = t.payment), '[]')::text as refunds,
-  coalesce((select jsonb_agg(jsonb_build_object('ref', d.id, 'amount', d.amount, 'state', d.state)
-    order by d.id) from florin.test_dispute d
-    where d.merchant = t.merchant and d.payment = t.payment), '[]')::text as disputes
-from florin.test_payment t join florin.payment p on p.merchant = t.merchant and p.id = t.payment
-where t.merchant = $1 and t.payment = $2
-"""
-# The outcome changes under the row's lock only, which the update takes before it compares again.
-_DECIDE = """
-with found as (
-  select t.*, p.orders from florin.test_payment t join florin.payment p
-    on p.merchant = t.merchant and p.id = t.payment
-  where t.token_hash = $1
-), decided as (
-  update florin.test_payment t set outcome = $2, decided_at = clock(t.merchant) from found f
-  where t.merchant = f.merchant and t.payment = f.payment
-    and t.outcome is distinct from 'paid' and not (t.closed and $2 <> 'paid')
-  returning t.payment
-)
-select f.*, exists (select from decided) as counts from found f
-"""
 
 
 class _TestDispute(msgspec.Struct):
@@ -82,6 +49,7 @@ class TestGateway:
 
     def __init__(self, database: Database, *, pepper: bytes) -> None:
         self._database = database
+        self.payments = TestPayments(database)
         self._pepper = pepper
 
     def check_amount(self, currency: str, amount: int) -> None:
@@ -91,19 +59,11 @@ class TestGateway:
         # A repetition, also one at the same time, gets the page of the first: either's address may
         # be the one that is kept.
         token = payment_page_token(self._pepper, payment.merchant, payment.id)
-        await self._database.change(
-            "insert into florin.test_payment (merchant, payment, token_hash, return_url)"
-            " values ($1, $2, $3, $4) on conflict (merchant, payment)"
-            " do update set token_hash = excluded.token_hash",
-            payment.merchant,
-            payment.id,
-            page_token_hash(token),
-            payment.return_url,
-        )
+        await self.payments.open(payment, token)
         return Opened(reference=f"test_{payment.id.hex}", url=f"{payment.base_url}/pay/{token}")
 
     async def look(self, payment: PaymentRow) -> Seen:
-        row = await self._database.one(_LOOK, payment.merchant, payment.id, DELAY)
+        row = await self.payments.look(payment)
         if row is None:
             return Seen(state="open", ours=payment.id)
         paid = row["outcome"] == "paid" or (row["outcome"] == "delayed" and row["arrived"])
@@ -141,19 +101,6 @@ class TestGateway:
         except TestPaymentNotPaid as refusal:
             raise GatewayRefused(refusal.detail) from refusal
         return SeenRefund(ref=refund.id.hex, amount=refund.amount, state="done", ours=refund.id)
-
-
-async def decide_outcome(database: Database, token: str, outcome: Outcome) -> tuple[Row, bool]:
-    """The buyer's choice on the payment page; return the payment's row and whether it counted. What
-    was paid stays paid. Raises NotFound.
-    """
-    async with database.transaction() as tx:
-        row = await tx.one(_DECIDE, page_token_hash(token), outcome)
-        if row is None:
-            raise NotFound
-        # Durable like the webhook of a real gateway, should this request be cut off.
-        await enqueue(tx, look_job(row["merchant"], row["payment"], cause=ids.new_id().hex))
-    return row, row["counts"]
 
 
 async def find_test_payment(database: Database, token: str) -> Row:

@@ -1,0 +1,1 @@
+"""Batches: what many requests do at the same time, in one transaction."""
