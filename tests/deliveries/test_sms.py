@@ -12,7 +12,8 @@ from florin.deliveries.channels.phone_number import read_phone
 from florin.kit.settings import InvalidSettings, read_settings
 from tests.conftest import Urls
 from tests.deliveries.conftest import PUBLIC_URL
-from tests.support.api_calls import problem
+from tests.orders.selling import choose
+from tests.support.api_calls import made, post, problem, read
 from tests.support.instance import NO_TLS, SECRETS, Instance, Shop, instance
 from tests.support.members import client_of
 from tests.support.twilio_server import (
@@ -299,3 +300,84 @@ def test_settings_that_cannot_work_are_named(change: dict[str, str], why: str) -
     assert read_settings(given).sends_sms
     with pytest.raises(InvalidSettings, match=why):
         read_settings(given | change)
+
+
+@pytest.mark.usefixtures("sending")
+async def test_a_list_goes_out_by_sms_and_its_recipients_are_exported_and_erased(
+    http: httpx.AsyncClient, shop: Shop, twilio: TwilioServer, texting: Instance, owner: Any
+) -> None:
+    numbers = [f"+4915129990{n:03}" for n in range(3)]
+    listed = "Phone;Name;Email\n" + "".join(f"{n};Zoë {n[-1]};\n" for n in numbers)
+    body = {
+        "program": shop.program,
+        "amount": 2500,
+        "recipients": listed + "06 18765432;Bob;bob@home.example\n",
+        "deliver": {"channel": "sms", "message": "From Corp"},
+        "buyer": {"email": "office@corp.example"},
+        "gateway": "test",
+    }
+    order = await made(http, "/orders/bulk", body)
+    payable = {**order, "pay_url": order["pay_url"].replace(PUBLIC_URL, texting.base)}
+    assert (await choose(payable, "paid")).status_code == 303
+    await until(
+        lambda: {*numbers, "+31618765432"} <= {each.to for each in twilio.texts}, within_s=30
+    )
+    found = (await read(http, f"/orders/{order['id']}/recipients"))["data"]
+    assert [each["recipient"]["phone"] for each in found] == [*numbers, "+31618765432"]
+    for number in numbers:
+        [text] = [each for each in twilio.texts if each.to == number]
+        assert text.body.startswith("From Corp\n")
+        assert f"{PUBLIC_URL}/c/" in text.body
+
+    person = await read(http, "/people/export", phone=numbers[0])
+    assert (person["email"], person["phone"]) == (None, numbers[0])
+    assert [each["id"] for each in person["cards"]] == [found[0]["card"]]
+    assert [each["address"] for each in person["deliveries"]] == [numbers[0]]
+    assert [(each["id"], each["messages"]) for each in person["orders"]] == [
+        (order["id"], ["From Corp"])
+    ]
+    assert len(person["entries"]) == 1
+    erased = await made(http, "/people/erase", {"phone": "+49 1512 9990000"}, status=200)
+    assert erased["cards"] == 1
+    nothing = await read(http, "/people/export", phone=numbers[0])
+    assert (nothing["cards"], nothing["deliveries"], nothing["orders"]) == ([], [], [])
+    for table in ("order_item", "delivery", "event", "card", "audit"):
+        rows = await owner.fetch(
+            f"select t::text from florin.{table} t where merchant = $1",  # noqa: S608 -- ours
+            shop.merchant,
+        )
+        assert numbers[0] not in str(rows), table
+        assert "Zoë 0" not in str(rows), table
+    kept = await read(http, f"/cards/{found[0]['card']}")
+    assert (kept["recipient"], kept["balance"]) == (None, 2500)
+    others = (await read(http, f"/orders/{order['id']}/recipients"))["data"]
+    assert [each["recipient"] for each in others[1:]] == [each["recipient"] for each in found[1:]]
+    assert (await read(http, "/ledger/proof"))["balanced"]
+
+
+async def test_numbers_of_a_list_that_are_none_are_named(
+    http: httpx.AsyncClient, shop: Shop
+) -> None:
+    body = {"program": shop.program, "amount": 2500, "deliver": {"channel": "sms"}}
+    wrong = "phone,email\n+4915123456789,\n,ada@home.example\n12345,\nno number,\n"
+    answer = await post(http, "/orders/bulk/check", {**body, "recipients": wrong})
+    refused = problem(answer, 422, "invalid_request")
+    assert [each["line"] for each in refused["errors"]] == [3, 4, 5]
+    assert "phone is missing" in refused["errors"][0]["detail"]
+    for text, channel, words in (
+        ("email\na@b.example\n", "sms", "with phone among them"),
+        ("email,phone\na@b.example,+4915123456789\n", "email", "only with a delivery by SMS"),
+    ):
+        sent = {**body, "recipients": text, "deliver": {"channel": channel}}
+        refused = problem(await post(http, "/orders/bulk/check", sent), 422, "invalid_request")
+        assert words in refused["detail"]
+
+
+async def test_a_person_is_known_by_an_address_or_by_a_number(http: httpx.AsyncClient) -> None:
+    problem(await http.get("/people/export"), 422, "invalid_request")
+    both = {"email": "a@b.example", "phone": NUMBER}
+    problem(await http.get("/people/export", params=both), 422, "invalid_request")
+    problem(await post(http, "/people/erase", {}), 422, "invalid_request")
+    problem(await post(http, "/people/erase", both), 422, "invalid_request")
+    none = problem(await post(http, "/people/erase", {"phone": "12345"}), 422, "invalid_request")
+    assert none["param"] == "phone"

@@ -22,6 +22,7 @@ BATCHES = "tests/orders/test_batches.py"
 REFUNDS = "tests/orders/test_refunds.py"
 DISPUTES = "tests/orders/test_disputes.py"
 PAYPAL = "tests/payments/test_paypal.py"
+SMS = "tests/deliveries/test_sms.py"
 STRIPE = "tests/payments/test_stripe.py"
 KINDS = "tests/cards/jobs/test_job_types.py"
 _REVIEW = f"{ORDERS}::test_what_differs_from_the_order_goes_to_review"
@@ -206,6 +207,12 @@ PAYMENTS = (
     _("orders keep an erased buyer", "src/florin/cards/erase_person.sql",
       "  update orders o set buyer_name = null, buyer_email = null,\n",
       "  update orders o set buyer_name = null,\n", "tests/orders/test_erasure.py"),
+    _("orders keep the number of an erased recipient", "src/florin/cards/erase_person.sql",
+      "      or i.deliver_phone = p_phone);\n", "      or false);\n",
+      f"{SMS}::test_a_list_goes_out_by_sms_and_its_recipients_are_exported_and_erased"),
+    _("cards keep the name of a recipient who is erased by number",
+      "src/florin/cards/erase_person.sql", "and d.address = p_phone);", "and false);",
+      f"{SMS}::test_a_list_goes_out_by_sms_and_its_recipients_are_exported_and_erased"),
     _("held money is clawed back", POST, "      take := least(take, free);\n",
       "      take := least(take, c_balance[c]);\n",
       f"{REFUNDS}::test_money_that_a_hold_reserves_is_not_refunded"),

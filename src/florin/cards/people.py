@@ -1,7 +1,7 @@
 """People: what is stored of one person, as it is exported and erased.
 
-A person is a recipient or a buyer, known by the address. The ledger has pseudonyms only: ids of
-cards.
+A person is a recipient or a buyer, known by the address, or by the number to which a card was sent
+by SMS. The ledger has pseudonyms only: ids of cards.
 """
 
 from datetime import datetime
@@ -13,20 +13,28 @@ import msgspec
 from florin.cards.card import COLUMNS, JOINS, Card, card_from_row
 from florin.cards.transactions.models import Entry
 from florin.cards.transactions.queries import SIDES, entry_from_row
+from florin.deliveries.channels.phone_number import NO_NUMBER, Phone, read_local_phone
 from florin.deliveries.delivery import Delivery, delivery_from_row
 from florin.deliveries.suppressions import SuppressionReason, list_suppressions
 from florin.identity import audit_log
 from florin.identity.audit_log import AuditActor
 from florin.kit import ids, plain_text
 from florin.kit.email_address import Email, normalized
+from florin.kit.errors import InvalidRequest
 from florin.kit.http.body import Request
-from florin.kit.postgres.database import Database, Reader, Row
+from florin.kit.postgres.database import Database, Reader, Row, Tx
 
 CARDS_MOST, ENTRIES_MOST, DELIVERIES_MOST, ORDERS_MOST = 1000, 10_000, 10_000, 1000
 
 _CARDS = f"""
 select {COLUMNS} from florin.account a {JOINS}
 where a.merchant = $1 and lower(c.recipient_email) = lower($2) order by a.issued_at, a.id limit $3
+"""  # noqa: S608 -- our own text
+_CARDS_BY_PHONE = f"""
+select {COLUMNS} from florin.account a {JOINS}
+where a.merchant = $1 and a.id = any (array(select d.card from florin.delivery d
+  where d.merchant = $1 and d.card is not null and d.channel = 'sms' and d.address = $2))
+order by a.issued_at, a.id limit $3
 """  # noqa: S608 -- our own text
 _ENTRIES = f"""
 select t.*, e.* from (
@@ -55,12 +63,23 @@ where o.merchant = $1 and (lower(o.buyer_email) = lower($2) or exists (
     and lower(i.recipient_email) = lower($2)))
 order by o.placed_at, o.id limit $3
 """
+_ORDERS_BY_PHONE = """
+select o.id, o.number, o.state, o.amount, o.currency, o.placed_at, false as buyer,
+  array(select i.message from florin.order_item i
+    where i.merchant = o.merchant and i.orders = o.id and i.message is not null
+    and i.deliver_phone = $2 order by i.position) as messages
+from florin.orders o
+where o.merchant = $1 and exists (select from florin.order_item i
+  where i.merchant = o.merchant and i.orders = o.id and i.deliver_phone = $2)
+order by o.placed_at, o.id limit $3
+"""
 
 
 class EraseRequest(Request, kw_only=True):
-    """The person whose data is erased."""
+    """The person whose data is erased: its address, or its number."""
 
-    email: Email
+    email: Email | msgspec.UnsetType = msgspec.UNSET
+    phone: Phone | msgspec.UnsetType = msgspec.UNSET
 
 
 class PersonOrder(msgspec.Struct, kw_only=True):
@@ -79,13 +98,15 @@ class PersonOrder(msgspec.Struct, kw_only=True):
 
 
 class Person(msgspec.Struct, kw_only=True):
-    """What is stored of a person: the cards of which it is the recipient, oldest first, their
-    entries, what was or will be sent to it, and its orders. `suppressed`: why its address gets no
-    gifts and reminders. `complete`: false if there is more than is listed.
+    """What is stored of the person with this address or number: the cards of which it is the
+    recipient, oldest first, their entries, what was or will be sent to it, and its orders.
+    `suppressed`: why its address gets no gifts and reminders. `complete`: false if there is more
+    than is listed.
     """
 
     object: Literal["person"] = "person"
-    email: str
+    email: str | None
+    phone: str | None
     cards: list[Card]
     entries: list[Entry]
     deliveries: list[Delivery]
@@ -103,18 +124,24 @@ class Erasure(msgspec.Struct, kw_only=True):
     cards: int
 
 
-async def export_person(reads: Reader, merchant: UUID, email: str) -> Person:
-    wanted = plain_text.clean_filter(email) or ""
-    rows = await reads.all(_CARDS, merchant, wanted, CARDS_MOST + 1)
+async def export_person(
+    reads: Reader, merchant: UUID, email: str | None, phone: str | None
+) -> Person:
+    """Raises InvalidRequest unless one of both is given."""
+    wanted, number = await _known_by(reads, merchant, email, phone)
+    known = wanted if number is None else number
+    cards, placed = (_CARDS, _ORDERS) if number is None else (_CARDS_BY_PHONE, _ORDERS_BY_PHONE)
+    rows = await reads.all(cards, merchant, known, CARDS_MOST + 1)
     found = [row["id"] for row in rows[:CARDS_MOST]]
     entries = await reads.all(_ENTRIES, merchant, found, ENTRIES_MOST + 1)
-    sent = await reads.all(_DELIVERIES, merchant, found, wanted, DELIVERIES_MOST + 1)
-    orders = await reads.all(_ORDERS, merchant, wanted, ORDERS_MOST + 1)
+    sent = await reads.all(_DELIVERIES, merchant, found, known, DELIVERIES_MOST + 1)
+    orders = await reads.all(placed, merchant, known, ORDERS_MOST + 1)
     blocked = await list_suppressions(
-        reads, merchant, limit=1, after=None, address=normalized(wanted)
+        reads, merchant, limit=1, after=None, address=known if number else normalized(known or "")
     )
     return Person(
         email=wanted,
+        phone=number,
         cards=[card_from_row(row) for row in rows[:CARDS_MOST]],
         entries=[entry_from_row(row) for row in entries[:ENTRIES_MOST]],
         deliveries=[delivery_from_row(row) for row in sent[:DELIVERIES_MOST]],
@@ -140,10 +167,28 @@ def _order_from_row(row: Row) -> PersonOrder:
     )
 
 
-async def erase_person(database: Database, by: AuditActor, email: str) -> Erasure:
-    """Erase a person. The audit record counts the cards and does not name the person."""
+async def _known_by(
+    reads: Reader | Tx, merchant: UUID, email: str | None, phone: str | None
+) -> tuple[str | None, str | None]:
+    """The address, or the number in E.164. Raises InvalidRequest."""
+    if (email is None) == (phone is None):
+        raise InvalidRequest("give either email or phone", param="email")
+    if phone is None:
+        return plain_text.clean_filter(email) or "", None
+    number = await read_local_phone(reads, merchant, phone.strip())
+    if number is None:
+        raise InvalidRequest(NO_NUMBER, param="phone")
+    return None, number
+
+
+async def erase_person(database: Database, by: AuditActor, request: EraseRequest) -> Erasure:
+    """Erase a person. The audit record counts the cards and does not name the person. Raises
+    InvalidRequest unless one of both is given.
+    """
+    given = (request.email or None, request.phone or None)
     async with database.transaction() as tx:
-        cards: int = await tx.value("select erase_person($1, $2)", by.merchant, email)
+        email, phone = await _known_by(tx, by.merchant, *given)
+        cards: int = await tx.value("select erase_person($1, $2, $3)", by.merchant, email, phone)
         subject = ids.show_id("mer", by.merchant)
         await audit_log.record_audit(tx, by, "person.erased", subject, after={"cards": cards})
     return Erasure(cards=cards)

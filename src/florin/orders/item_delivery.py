@@ -31,17 +31,23 @@ async def plan_items(
     for n, item in enumerate(request.items):
         first = plans[0] if alike and plans else None
         if first is not None:
-            address = item.recipient and item.recipient.email and normalized(item.recipient.email)
-            plans.append(replace(first, address=first.address and address))
+            plans.append(replace(first, address=_address_alike(first, item)))
             continue
-        if alike and item.deliver is not msgspec.UNSET and item.deliver.channel == "sms":
-            detail = "the cards of a list are delivered by e-mail or by a link"
-            raise InvalidRequest(detail, param="deliver.channel")
         try:
             plans.append(await _plan_item(database, merchant, item, sms=sms))
         except InvalidRequest as error:
             raise InvalidRequest(error.detail, param=f"items[{n}].{error.param}") from None
     return plans
+
+
+def _address_alike(first: DeliveryPlan, item: OrderItemRequest) -> str | None:
+    """The address of an item of a list, which has numbers in E.164."""
+    recipient = item.recipient
+    if recipient is None or first.channel == "link":
+        return None
+    if first.channel == "sms":
+        return None if recipient.phone is msgspec.UNSET else recipient.phone
+    return recipient.email and normalized(recipient.email)
 
 
 async def _plan_item(

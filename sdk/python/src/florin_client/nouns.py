@@ -359,13 +359,14 @@ class PersonOrder(msgspec.Struct, kw_only=True):
 
 
 class Person(Noun, kw_only=True):
-    email: str
+    email: str | None
     cards: list[Card]
     entries: list[Entry]
     complete: bool
     deliveries: list[Delivery] = msgspec.field(default_factory=list[Delivery])
     orders: list[PersonOrder] = msgspec.field(default_factory=list[PersonOrder])
     suppressed: str | None = None
+    phone: str | None = None
 
 
 class Erasure(Noun, kw_only=True):

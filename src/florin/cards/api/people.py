@@ -20,13 +20,22 @@ from florin.kit.replicas.routing import RoutedReader
 async def export_person(
     caller: Caller,
     reads: RoutedReader,
-    email: Annotated[str, Parameter(max_length=255, description="The person's e-mail address.")],
+    email: Annotated[
+        str | None, Parameter(max_length=255, description="The person's e-mail address.")
+    ] = None,
+    phone: Annotated[
+        str | None,
+        Parameter(
+            max_length=32,
+            description="Instead of it, the number to which cards were sent by SMS.",
+        ),
+    ] = None,
 ) -> Person:
     """Everything that is stored of a recipient or a buyer: its cards, their metadata and their
     entries, what was sent to it, and its orders.
     """
     caller.needs("cards:read")
-    return await people.export_person(reads, caller.merchant, email)
+    return await people.export_person(reads, caller.merchant, email, phone)
 
 
 @post(
@@ -39,11 +48,12 @@ async def erase_person(
     request: AnyRequest, caller: Caller, db: Database, data: EraseRequest
 ) -> Erasure:
     """Erase a recipient from all cards and a buyer from all orders: name, address, message, number,
-    and metadata that has the address. It cannot be undone. The cards, orders and their money stay,
+    and metadata that has the address. A recipient of a card by SMS is known by the number. It
+    cannot be undone. The cards, orders and their money stay,
     as pseudonyms: a code still works.
     """
     caller.needs("cards:write")
-    erased = await people.erase_person(db, audit_actor(request, caller), data.email)
+    erased = await people.erase_person(db, audit_actor(request, caller), data)
     await send_position(request, db)
     return erased
 

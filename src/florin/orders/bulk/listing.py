@@ -61,7 +61,8 @@ async def list_recipients(
 
 
 def _recipient(row: Mapping[str, Any]) -> OrderRecipient:
-    recipient = Recipient(name=row["recipient_name"], email=row["recipient_email"])
+    phone = msgspec.UNSET if row["deliver_phone"] is None else row["deliver_phone"]
+    recipient = Recipient(name=row["recipient_name"], email=row["recipient_email"], phone=phone)
     return OrderRecipient(
         id=ids.show_id("oit", row["id"]),
         number=row["position"] + 1,
