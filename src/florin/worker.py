@@ -27,7 +27,7 @@ from florin.orders.services import OrderServices
 from florin.orders.settlement import FLORIN
 from florin.payments.catch_up import catch_up_with_account, catch_up_with_gateways
 from florin.test_clock.advance import advance_clock
-from florin.test_clock.due_work import EXPIRY, DueWork
+from florin.test_clock.due_work import DELIVERIES, EXPIRY, DueWork
 from florin.webhooks import jobs as webhook_jobs
 from florin.webhooks.addresses import AddressRules
 from florin.webhooks.lane import WebhookSender, deliver_lane
@@ -173,7 +173,7 @@ async def _account_events(job: QueuedJob, parts: WorkerServices) -> None:
     await catch_up_with_account(job, parts.database, parts.selling.gateways)
 
 
-DUE_WORK = (EXPIRY, DueWork(is_settled=webhooks_are_settled))  # of time alone, in order
+DUE_WORK = (EXPIRY, DELIVERIES, DueWork(is_settled=webhooks_are_settled))  # of time alone, in order
 
 # The most important first. Queues without kinds are reserved for planned deliveries.
 PLAN = WorkPlan(

@@ -11,6 +11,10 @@ FAN_OUT = "src/florin/webhooks/fan_out.sql"
 SAFE = "tests/webhooks/test_addresses.py"
 SENT = "tests/webhooks/test_delivery.py"
 CLOCK = "tests/test_clock/test_advance.py"
+MAILED = (
+    "tests/test_clock/test_due_deliveries.py"
+    "::test_a_card_is_mailed_reminded_expired_and_reinstated_in_one_move"
+)
 CORPUS = f"{SAFE}::test_no_url_of_the_corpus_is_accepted_or_connected"
 
 WEBHOOKS = (
@@ -66,6 +70,10 @@ WEBHOOKS = (
     _("a job that moves a clock is a batch", "src/florin/cards/jobs/batch_change.py",
       '    if row["advance_to"] is not None:\n', "    if False:\n",
       f"{CLOCK}::test_the_job_is_neither_stopped_nor_a_batch"),
+    _("the clock passes reminders and deliveries", "src/florin/worker.py",
+      "DUE_WORK = (EXPIRY, DELIVERIES, DueWork(", "DUE_WORK = (EXPIRY, DueWork(", MAILED),
+    _("the clock does not wait for messages", "src/florin/test_clock/due_deliveries.py",
+      "return bool(more or await tx.value(_UNSENT, merchant))", "return more", MAILED),
     _("the clock jumps to its end", "src/florin/test_clock/advance.py",
       "min([to, *(each for", "max([to, *(each for",
       f"{CLOCK}::test_holds_and_cards_expire_in_order_and_webhooks_follow"),

@@ -5,16 +5,18 @@ the clock sends a second one. A card that is closer to its expiry than several o
 gets the reminder of the smallest number only, and none that is older than the card itself.
 """
 
+from uuid import UUID
+
 from florin.deliveries.delivery import NewDelivery, enqueue_delivery
 from florin.kit.encryption import Sealer
-from florin.kit.postgres.database import Row
+from florin.kit.postgres.database import Row, Tx
 from florin.kit.queue.job import Continue, QueuedJob
 
 BATCH = 200
 FARTHEST_DAYS = 365
 
 # Sent at nine in the morning of the merchant's zone, or at once when it is later than that.
-_DUE = """
+_DUE_OF = """
 select a.merchant, a.id, n.days, c.recipient_email, n.cause,
   greatest(k.at, (date_trunc('day', k.at at time zone m.timezone) + interval '9 hours')
     at time zone m.timezone) as due_at,
@@ -29,11 +31,12 @@ cross join lateral (select min(d) as days, 'reminder:' || replace(a.id::text, '-
     || min(d) || ':' || floor(extract(epoch from a.expires_at)) as cause
   from unnest(p.reminder_days) d where a.expires_at <= k.at + make_interval(days => d)) n
 join florin.card c on c.merchant = a.merchant and c.id = a.id
-where a.state = 'active' and a.balance > 0 and c.recipient_email is not null
+where {merchants} and a.state = 'active' and a.balance > 0 and c.recipient_email is not null
   and a.issued_at <= a.expires_at - make_interval(days => n.days)
   and not exists (select from florin.delivery d where d.merchant = a.merchant and d.cause = n.cause)
 limit $1
 """
+_DUE, _DUE_OF_ONE = _DUE_OF.format(merchants="true"), _DUE_OF.format(merchants="m.id = $3")
 
 
 async def remind_recipients(job: QueuedJob, sealer: Sealer) -> Continue | None:
@@ -46,6 +49,14 @@ async def remind_recipients(job: QueuedJob, sealer: Sealer) -> Continue | None:
         if len(rows) < BATCH:
             return None
     return Continue()
+
+
+async def make_due_reminders(tx: Tx, merchant: UUID) -> bool:
+    """Make reminders of one merchant that are due; return whether more may be."""
+    rows = await tx.all(_DUE_OF_ONE, BATCH, FARTHEST_DAYS, merchant)
+    for row in rows:
+        await enqueue_delivery(tx, _reminder(row))
+    return len(rows) >= BATCH
 
 
 def _reminder(row: Row) -> NewDelivery:

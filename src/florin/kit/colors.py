@@ -1,5 +1,6 @@
 """Colours: contrast, mixtures and readable shades of sRGB colours, each `#` with six digits."""
 
+from functools import lru_cache
 from itertools import pairwise
 
 READABLE = 4.5  # least contrast of text (WCAG 2.2, 1.4.3)
@@ -23,6 +24,7 @@ def mix_colors(color: str, other: str, share: float) -> str:
     return "#" + "".join(f"{round(one + (two - one) * share):02X}" for one, two in pairs)
 
 
+@lru_cache(maxsize=1000)  # 0.5 ms, several times in each mail and page of a merchant
 def readable_shade(color: str, towards: str, grounds: tuple[str, ...]) -> str:
     """The colour, or the nearest shade of it that reads on all grounds."""
     for step in range(101):

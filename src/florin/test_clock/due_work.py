@@ -8,6 +8,7 @@ from uuid import UUID
 from florin.cards.jobs.expiry import HOLDS, expire_some
 from florin.kit.postgres.database import Database
 from florin.kit.queue.job import QueuedJob
+from florin.test_clock.due_deliveries import find_next_delivery, send_what_is_due
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,3 +58,4 @@ async def _expire_due(job: QueuedJob, merchant: UUID) -> bool:
 
 
 EXPIRY = DueWork(next_due=_next_expiry, run_due=_expire_due)
+DELIVERIES = DueWork(next_due=find_next_delivery, run_due=send_what_is_due)
