@@ -74,11 +74,11 @@ async def fill_shop(http: httpx.AsyncClient, owner: Any, merchant: str) -> dict[
     }  # fmt: skip
     order = await buy(http, shop, 5000, items=[item])
     card = order["items"][0]["cards"][0]
-    await redeem(http, {"id": card}, 1250)
+    await redeem(http, {"id": card}, 1250, location="Quay 7")
     await made(http, f"/orders/{order['id']}/refunds", {"amount": 1000, "reason": HOSTILE[0]})
     hook = {"url": "http://127.0.0.1:9/hooks/florin", "events": ["card.redeemed", "card.refunded"]}
     endpoint = await made(http, "/webhook-endpoints", {**hook, "description": HOSTILE[4]})
-    await redeem(http, {"id": card}, 300)
+    await redeem(http, {"id": card}, 300, location=HOSTILE[2])
 
     async def tried() -> bool:
         found = await http.get(f"/webhook-endpoints/{endpoint['id']}/deliveries")
@@ -123,6 +123,8 @@ async def test_the_console_looks_right(
             ("webhook", f"/console/webhooks/{ids['endpoint']}"),
             ("clock", "/console/clock"),
             ("gateway-report", "/console/reports/gateway"),
+            ("location-report", "/console/reports/locations"),
+            ("overview", "/console"),
             ("till-location", "/till"),
             ("till-sell", "/till/sell"),
             ("installation", "/operator/installation"),

@@ -5,6 +5,7 @@ Every page that a journey shows is measured: accessibility (axe), bytes, the con
 requests. Screenshots are kept in the folder FLORIN_SCREENSHOTS, if it is set.
 """
 
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -24,6 +25,20 @@ from tests.support.page_browser import BrowserFindings, chromium, person
 pytestmark = needs_chromium
 
 BYTES_MAX = 100_000  # of a page with its sheet, script and font, uncompressed
+REQUESTS_MAX = 8  # of a page that nothing of is cached
+SHIFT_MAX = 0.01  # the sum of its layout shifts, as browsers score them
+# The requests of the page so far, and the score of what moved without a cause.
+_LOADED = """async () => {
+  const shifts = [];
+  new PerformanceObserver(list => shifts.push(...list.getEntries()))
+    .observe({type: "layout-shift", buffered: true});
+  await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+  return [
+    1 + performance.getEntriesByType("resource")
+      .filter(each => each.initiatorType !== "fetch").length,
+    shifts.filter(each => !each.hadRecentInput).reduce((sum, each) => sum + each.value, 0),
+  ];
+}"""
 OTHERS = pytest.mark.long_form("pages")
 SETTINGS = [
     pytest.param({"width": 390, "script": True}, id="phone"),
@@ -73,7 +88,11 @@ class Measured:
         """Measure the page as it is now."""
         errors = 1 if what == "not-found" else 0
         assert await self.page.locator(".oops").count() == errors, f"{what} is an error"
+        measured: dict[str, Any] = {}
         if self.script:
+            requests, shift = await self.page.evaluate(_LOADED)
+            assert requests <= REQUESTS_MAX, f"{what}: {requests} requests"
+            assert shift <= SHIFT_MAX, f"{what} shifts by {shift}"
             axe: Any = Axe()
             result: Any = await axe.run(self.page)
             serious = [
@@ -82,17 +101,21 @@ class Measured:
                 if each["impact"] in {"serious", "critical"}
             ]
             assert not serious, f"{what}: {serious}"
+            measured = {"requests": requests, "shift": shift, "axe": len(result["violations"])}
             wide: int = await self.page.evaluate(
                 "document.documentElement.scrollWidth - document.documentElement.clientWidth"
             )
             assert wide <= 0, f"{what} scrolls sideways by {wide} px"
-        html = await self.page.content()
-        assert len(html.encode()) < BYTES_MAX - SHARED, f"{what}: {len(html.encode())} bytes"
+        size = len((await self.page.content()).encode())
+        assert size < BYTES_MAX - SHARED, f"{what}: {size} bytes"
         self.shown.append(what)
         folder = os.environ.get("FLORIN_SCREENSHOTS")
         if folder:
             path = Path(folder) / f"{len(self.shown):02}-{what}-{self.name}.png"
             await self.page.screenshot(path=path, full_page=True)
+            line = {"page": what, "look": self.name, "bytes": size, "shared": SHARED, **measured}
+            with (Path(folder) / "pages.jsonl").open("a", encoding="utf-8") as lines:
+                lines.write(f"{json.dumps(line)}\n")
 
 
 def _shared_bytes() -> int:
