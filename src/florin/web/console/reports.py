@@ -21,8 +21,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "loaded": ("load",),
     "redeemed": ("redeem",),
     "refunded": ("refund",),
-    "taken_back": ("clawback", "giveback", "dispute"),
-    "cashed_out": ("cash_out",),
+    "taken_back": ("clawback", "giveback", "dispute", "cash_out"),
     "adjusted": ("adjust",),
     "expired": ("expire", "reinstate"),
 }
