@@ -72,7 +72,7 @@ PAYMENTS = (
       "    if False:\n", _REVIEW),
     _("a payment without the lock is settled", SALES,
       "order by p.merchant, p.id for no key update of p\n", "\n",
-      f"{ORDERS}::test_settlers_race_for_one_card"),
+      f"{BATCHES}::test_settlers_of_one_payment_wait_at_its_row"),
     _("a failed payment is processing again", SETTLE,
       'follows = seen.state in _FOLLOWS.get(row["state"], ())',
       'follows = seen.state in {"processing", "failed", "expired"}',

@@ -18,10 +18,13 @@ from florin.orders.payment_attempts import read_payment_row
 from florin.orders.services import OrderServices
 from florin.payments.gateway import PaymentRow, Seen
 from florin.payments.gateways.test_payments import Outcome, TestPayments
+from tests.conftest import Urls
 from tests.orders.selling import accounts, explained, order_body
 from tests.orders.test_orders import selling
 from tests.support.api_calls import Json, balanced, made, read
+from tests.support.connections import connected
 from tests.support.instance import Shop
+from tests.support.waiting import until
 
 TOGETHER = 12
 
@@ -171,6 +174,40 @@ async def test_one_that_cannot_be_settled_takes_none_with_it(
     assert sum(answer is None for answer in answers) == 3
     assert type(answers[0] or answers[1]).__name__ == "UniqueViolationError"
     assert len((await read(http, "/cards"))["data"]) == 3
+    await explained(owner, shop)
+    await balanced(http)
+
+
+async def test_settlers_of_one_payment_wait_at_its_row(
+    http: httpx.AsyncClient, shop: Shop, database: Database, owner: Any, urls: Urls
+) -> None:
+    """R1: two processes settle a payment whose order is in use; the second one finds it paid."""
+    pair = [selling(database) for _ in range(2)]
+    services, sealer = pair[0]
+    payment = ids.require_id("pay", (await ordered(services, shop, 1))[0])
+    row = await read_payment_row(database, sealer, shop.merchant, payment)
+    async with connected(urls.superuser) as admin:
+
+        async def both_wait() -> bool:
+            count = await admin.fetchval(
+                "select count(*) from pg_stat_activity"
+                " where datname = current_database() and wait_event_type = 'Lock'"
+            )
+            return bool(count == 2)
+
+        async with owner.transaction():
+            await owner.execute(
+                "select from florin.orders where merchant = $1 for update", shop.merchant
+            )
+            both = [
+                asyncio.ensure_future(
+                    each.settlement.settle(row, paid(row, fee=30), real_money=False)
+                )
+                for each, _ in pair
+            ]
+            await until(both_wait)
+        await asyncio.gather(*both)
+    assert len((await read(http, "/cards"))["data"]) == 1
     await explained(owner, shop)
     await balanced(http)
 
