@@ -5,8 +5,8 @@
 #   deploy/ci/production.sh REPOSITORY@sha256:…
 #
 # PUBLIC_URL  where clients reach Florin: after the switch /health must answer there
-#
-# It deploys to the cluster and the namespace of kubectl's current context.
+# TARGET      kubernetes, the default: the cluster and namespace of kubectl's current context; or
+#             compose: the project of this host whose files COMPOSE_FILE names
 set -eu
 image=${1:-}
 case $image in
@@ -17,9 +17,18 @@ case $image in
         ;;
 esac
 : "${PUBLIC_URL:?is the address at which clients reach Florin}"
+target=${TARGET:-kubernetes}
+case $target in
+    kubernetes) ;;
+    compose) : "${COMPOSE_FILE:?names the files of the project, with a colon between them}" ;;
+    *)
+        printf 'TARGET=%s is neither kubernetes nor compose.\n' "$target" >&2
+        exit 2
+        ;;
+esac
 cd "$(dirname "$0")/../.."
 
-florin() { ${FLORIN:-bin/florin} "$@" --target kubernetes; }
+florin() { ${FLORIN:-bin/florin} "$@" --target "$target"; }
 
 serves() {
     for _ in 1 2 3 4 5 6 7 8 9 10; do # ten in a row
