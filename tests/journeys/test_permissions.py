@@ -219,9 +219,14 @@ def _path(world: World, route: Route) -> str:
     return path
 
 
+# Of several parameters one is needed, which the document cannot say.
+_ONE_OF = {"/people/export": {"email": "ada@example.com"}}
+
+
 def _query(route: Route) -> dict[str, str]:
     """Examples of the parameters without which a request is invalid."""
-    return {
+    needed = _ONE_OF.get(route.path, {})
+    return needed | {
         parameter["name"]: parameter["example"]
         for parameter in route.operation["parameters"]
         if parameter.get("in") == "query" and parameter.get("required")

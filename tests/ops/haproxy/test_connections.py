@@ -62,13 +62,12 @@ async def served(run: Running, source: str, many: list[Open]) -> bool:
     return await answer(many[-1]) is not None
 
 
-async def until_full(run: Running) -> None:
-    """Wait until the balancer has accepted as many public connections as it may."""
-    edge = run.balancer.edge
+async def until_accepted(run: Running, count: int) -> None:
+    """Wait until the balancer has accepted so many connections: the kernel did before it."""
     async with asyncio.timeout(60):
         while True:
-            info = await runtime_api.send_command(edge.socket, "show info")
-            if int(info.split("\nCurrConns: ")[1].split()[0]) >= edge.public_connections():
+            info = await runtime_api.send_command(run.balancer.edge.socket, "show info")
+            if int(info.split("\nCurrConns: ")[1].split()[0]) >= count:
                 return
             await asyncio.sleep(0.01)
 
@@ -110,6 +109,7 @@ async def test_a_connection_is_not_kept_when_it_is_nearly_full(tmp_path: Path) -
         await run.balancer.admit("a", fleet["a"].address)
         for number in range(24):
             many.append(await connect(run, f"127.0.1.{number + 1}"))
+        await until_accepted(run, 24)
         head = await answer(many[0])
         assert head is not None
         assert b"connection: close" in head.lower()
@@ -132,7 +132,8 @@ async def test_the_operations_port_answers_while_the_public_one_is_full(tmp_path
     async with running(tmp_path, timing=few) as run, crowd() as many:
         for number in range(80):
             many.append(await connect(run, f"127.0.1.{number + 1}"))
-        await until_full(run)  # else the operations port may be served before the public one
+        # Else the operations port may be served before the public one.
+        await until_accepted(run, run.balancer.edge.public_connections())
         port = run.balancer.edge.operations_port
         reader, writer = await connect(run, "127.0.0.1", port=port)
         many.append((reader, writer))
