@@ -136,7 +136,7 @@ async def test_an_order_causes_few_messages(urls: Urls, shop: Shop, owner: Any) 
 
 
 async def test_a_declined_order_is_paid_again_once(
-    api: Instance, http: httpx.AsyncClient, shop: Shop
+    api: Instance, http: httpx.AsyncClient, shop: Shop, owner: Any
 ) -> None:
     order = await place(http, shop)
     await choose(order, "declined")
@@ -153,6 +153,14 @@ async def test_a_declined_order_is_paid_again_once(
         assert late.headers["location"] != order["pay_url"]
         places = {answer.headers["location"] for answer in answers}
         assert places == {late.headers["location"]}
+        # A press that comes before the page of the attempt is known waits for it.
+        await owner.execute(
+            "update florin.payment set state = 'created', reference = null, url = null"
+            " where merchant = $1 and state = 'open'",
+            shop.merchant,
+        )
+        early = await client.post(target, data={"after": after})
+        assert early.headers["location"] == late.headers["location"]
         payments = (await read(http, "/payments", order=order["id"]))["data"]
         assert len(payments) == 2
         await client.post(late.headers["location"], data={"outcome": "paid"})

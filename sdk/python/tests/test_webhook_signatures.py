@@ -43,8 +43,6 @@ def test_both_secrets_are_accepted_during_a_rotation() -> None:
         ({"webhook-id": "evt_2"}, "no signature fits"),
         ({"webhook-signature": "v1,AAAA v2,é"}, "no signature fits"),
         ({"webhook-timestamp": "soon"}, "not a number"),
-        ({"webhook-timestamp": str(int(time.time()) - 400)}, "s off"),
-        ({"webhook-timestamp": str(int(time.time()) + 400)}, "s off"),
     ],
 )
 def test_a_changed_message_is_refused(change: dict[str, str], why: str) -> None:
@@ -52,6 +50,15 @@ def test_a_changed_message_is_refused(change: dict[str, str], why: str) -> None:
     body, headers = signed_webhook(EVENT, secret)
     with pytest.raises(InvalidSignature, match=why):
         verify_webhook(body, headers | change, secret)
+
+
+@pytest.mark.parametrize("off_s", [-400, 400])
+def test_an_old_or_a_future_message_is_refused(off_s: int) -> None:
+    secret = new_webhook_secret()
+    body, headers = signed_webhook(EVENT, secret)
+    changed = headers | {"webhook-timestamp": str(int(time.time()) + off_s)}
+    with pytest.raises(InvalidSignature, match="s off"):
+        verify_webhook(body, changed, secret)
 
 
 def test_another_body_or_secret_is_refused() -> None:

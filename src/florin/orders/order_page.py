@@ -30,9 +30,9 @@ where k.merchant = $1 and i.orders = $2 order by i.position, k.position limit 20
 
 
 class OrderView(msgspec.Struct, kw_only=True):
-    """What the page of an order shows. `outcome`: paid, not_paid, or checking while it is open.
-    `payable`: whether another attempt to pay it may begin; `withdrawable`: whether its buyer may
-    still withdraw.
+    """What the page of an order shows. `outcome`: paid, not_paid, open while it can be paid, or
+    checking. `payable`: whether another attempt to pay it may begin; `withdrawable`: whether its
+    buyer may still withdraw.
     """
 
     merchant: UUID

@@ -19,6 +19,7 @@ from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from tests.support.certificate import Certificate
 from tests.support.ports import free_port
+from tests.support.stream_server import stop_listening
 
 USER, PASSWORD = "alerts@tests.example", "a-mail-password-of-the-tests"
 OUTAGE = "451 4.3.0 Mail server temporarily rejected message"
@@ -44,6 +45,25 @@ class Mail:
         """The bodies of all its parts."""
         parts = [part for part in self.message.walk() if not part.is_multipart()]
         return "\n".join(str(part.get_content()) for part in parts)
+
+
+class _Controller(Controller):
+    """Knows its connections: aiosmtpd closes its loop while some are still open."""
+
+    made: list[Any]
+
+    def factory(self) -> Any:
+        made = super().factory()
+        self.made.append(made)
+        return made
+
+    async def end_connections(self) -> None:
+        assert isinstance(self.server, asyncio.Server)
+        await stop_listening(self.server)
+        for made in self.made:
+            if made.transport is not None:
+                made.transport.abort()
+        await asyncio.sleep(0)  # in which they are closed
 
 
 class MailServer:
@@ -79,7 +99,7 @@ class MailServer:
         if self._certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self._certificate.certificate, self._certificate.key)
-        self._controller = Controller(
+        self._controller = _Controller(
             self,
             hostname="127.0.0.1",
             port=self.port,
@@ -89,10 +109,15 @@ class MailServer:
             tls_context=context,
             require_starttls=context is not None,
         )
+        self._controller.made = []
         self._controller.start()
 
     def stop(self) -> None:
         if self._controller is not None:
+            ending = asyncio.run_coroutine_threadsafe(
+                self._controller.end_connections(), self._controller.loop
+            )
+            ending.result(10)
             self._controller.stop()
             self._controller = None
 

@@ -97,6 +97,9 @@ async def pay_again(
             # a moment ago must stay open.
             await selling.looker.look_at_order(found.merchant, order)
             await selling.checkout.retry_order(found.merchant, order, after=found.payment)
+        elif found.outcome == "open":
+            # Another press began it a moment ago, and has perhaps not asked for its page yet.
+            await selling.checkout.open_payment(found.merchant, found.payment)
     except OrderNotPayable:
         pass  # paid or ended meanwhile: its page says so
     except (GatewayOff, OutcomeUnknown) as refused:
