@@ -57,7 +57,7 @@ _TURNS = (
     _("a merchant's next slice runs before other merchants", SQL,
       "    place = (queue_places(array[j.queue], array[j.priority::integer],"
       " array[j.merchant]))[1],\n", "",
-      f"{FAIR}::test_a_long_job_queues_again_after_each_slice"),
+      f"{FAIR}::test_slices_of_a_long_job_leave_turns_to_a_merchant_with_many_jobs"),
     _("a job that becomes due keeps its old place", SQL,
       "update queue_job j set state = 0, place = w.place", "update queue_job j set state = 0",
       f"{FAIR}::test_jobs_that_become_due_take_turns"),

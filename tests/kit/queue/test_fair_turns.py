@@ -76,6 +76,21 @@ async def test_a_long_job_queues_again_after_each_slice(line: Any) -> None:
     assert turns == ["ann", "ben", "cat"] * 2
 
 
+async def test_slices_of_a_long_job_leave_turns_to_a_merchant_with_many_jobs(line: Any) -> None:
+    await enqueue_now(line, *jobs(ANN))
+    turns: list[str] = []
+    for turn in range(6):
+        (job,) = await claim(line)
+        turns += await whose(line, [job])
+        if turn == 0:
+            await enqueue_now(line, *jobs(BEN, 3))
+        if turns[-1] == "ann":
+            await line.fetchval("select queue_continue($1, $2, '0')", job["id"], job["fence"])
+        else:
+            await line.fetch("select queue_complete($1, $2)", [job["id"]], [job["fence"]])
+    assert turns == ["ann", "ben", "ben", "ann", "ben", "ann"]
+
+
 async def test_jobs_that_become_due_take_turns(line: Any) -> None:
     await enqueue_now(line, *jobs(ANN, 30))
     await claim(
