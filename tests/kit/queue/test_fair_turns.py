@@ -63,31 +63,32 @@ async def test_merchants_take_turns(line: Any, database: Database, way: str) -> 
     assert await whose(line, await claim(line, 4)) == ["ann", "cat", "ann", "cat"]
 
 
-async def test_a_long_job_queues_again_after_each_slice(line: Any) -> None:
+async def turns_after(line: Any, *others: Any, long: set[str]) -> list[str]:
+    """Whose turns six claims are, of a job of Ann and, from the first claim on, of others. The jobs
+    of merchants in `long` continue after each slice; those of the rest end.
+    """
     await enqueue_now(line, *jobs(ANN))
     turns: list[str] = []
     for turn in range(6):
         (job,) = await claim(line)
         turns += await whose(line, [job])
         if turn == 0:
-            await enqueue_now(line, *jobs(BEN), *jobs(CAT))
-        again = "select queue_continue($1, $2, '0')"
-        assert await line.fetchval(again, job["id"], job["fence"])
+            await enqueue_now(line, *others)
+        if turns[-1] in long:
+            again = "select queue_continue($1, $2, '0')"
+            assert await line.fetchval(again, job["id"], job["fence"])
+        else:
+            await line.fetch("select queue_complete($1, $2)", [job["id"]], [job["fence"]])
+    return turns
+
+
+async def test_a_long_job_queues_again_after_each_slice(line: Any) -> None:
+    turns = await turns_after(line, *jobs(BEN), *jobs(CAT), long={"ann", "ben", "cat"})
     assert turns == ["ann", "ben", "cat"] * 2
 
 
 async def test_slices_of_a_long_job_leave_turns_to_a_merchant_with_many_jobs(line: Any) -> None:
-    await enqueue_now(line, *jobs(ANN))
-    turns: list[str] = []
-    for turn in range(6):
-        (job,) = await claim(line)
-        turns += await whose(line, [job])
-        if turn == 0:
-            await enqueue_now(line, *jobs(BEN, 3))
-        if turns[-1] == "ann":
-            await line.fetchval("select queue_continue($1, $2, '0')", job["id"], job["fence"])
-        else:
-            await line.fetch("select queue_complete($1, $2)", [job["id"]], [job["fence"]])
+    turns = await turns_after(line, *jobs(BEN, 3), long={"ann"})
     assert turns == ["ann", "ben", "ben", "ann", "ben", "ann"]
 
 

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from litestar import Response, get
+from litestar import get
 
-from florin.kit.csv_text import csv_rows
 from florin.reports.locations import (
     CASHED_OUT,
     LOADED,
@@ -17,6 +16,7 @@ from florin.reports.locations import (
     LocationReports,
 )
 from florin.web.console.frame import ConsoleFrame, open_frame
+from florin.web.console.reports import attach_csv
 from florin.web.pages import PAGE, PageResponse, PageView
 from florin.web.visitors import Visitor
 
@@ -97,12 +97,7 @@ async def location_report_csv(
         )
         for each in locations
     ]
-    name = f"locations-{period.first}-{period.last}.csv"
-    return Response(
-        csv_rows([heads, *lines]),
-        media_type="text/csv",
-        headers={"content-disposition": f'attachment; filename="{name}"'},
-    )
+    return attach_csv(f"locations-{period.first}-{period.last}.csv", [heads, *lines])
 
 
 async def _today(frame: ConsoleFrame) -> date:

@@ -1,12 +1,12 @@
 """Reports: the roll-forward of what is owed, the liability at an instant, and the proof."""
 
-import csv
-import io
+from collections.abc import Iterable
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from litestar import Response, get
 
+from florin.kit.csv_text import Cell, csv_rows
 from florin.reports.activity import ActivityReports
 from florin.web.console.frame import open_frame
 from florin.web.internal_api import ApiProblem
@@ -70,18 +70,26 @@ async def roll_forward_csv(
     frame = await open_frame(view, visitor)
     merchant = visitor.caller.merchant
     months = await activity.months(merchant, frame.currency, _MONTHS)
-    text = io.StringIO()
-    lines = csv.writer(text)
-    lines.writerow(["month", "currency", "opening", *COLUMNS, "closing"])
-    for month in months:
-        sums = [month.change(*kinds) for kinds in COLUMNS.values()]
-        lines.writerow(
-            [f"{month.first:%Y-%m}", frame.currency, month.opening, *sums, month.closing]
+    heads = ("month", "currency", "opening", *COLUMNS, "closing")
+    lines = [
+        (
+            f"{month.first:%Y-%m}",
+            frame.currency,
+            month.opening,
+            *(month.change(*kinds) for kinds in COLUMNS.values()),
+            month.closing,
         )
+        for month in months
+    ]
+    return attach_csv("roll-forward.csv", [heads, *lines])
+
+
+def attach_csv(name: str, rows: Iterable[Iterable[Cell]]) -> PageResponse:
+    """A file to download for a spreadsheet."""
     return Response(
-        text.getvalue().encode(),
+        csv_rows(rows),
         media_type="text/csv",
-        headers={"content-disposition": 'attachment; filename="roll-forward.csv"'},
+        headers={"content-disposition": f'attachment; filename="{name}"'},
     )
 
 
