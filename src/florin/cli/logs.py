@@ -83,20 +83,32 @@ def mailbox(
     ] = None,
     *,
     last: Annotated[bool, typer.Option("--last", help="Show the newest mail.")] = False,
+    to: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Only mails to this address.")
+    ] = None,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="With --last: wait for the first mail.")
+    ] = 0,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the mails that a development fleet kept instead of sending, or show one."""
     from florin.ops.mailbox import reading
 
-    if mail is not None and last:
-        raise typer.BadParameter("give one of them", param_hint="ID, --last")
-    chosen, name = home_of(home), reading.LAST if last else mail
-    if name is None:
-        mails = reading.list_mails(chosen, os.environ)
+    if mail is not None and (last or to is not None):
+        raise typer.BadParameter("give the id alone, or these", param_hint="--last, --to")
+    if wait and not last:
+        raise typer.BadParameter("give --last, too", param_hint="--wait")
+    chosen = home_of(home)
+    if mail is None and not last:
+        mails = reading.list_mails(chosen, os.environ, to)
         text, document = reading.format_list(mails), msgspec.json.encode({"mails": mails})
     else:
-        shown = reading.find_mail(chosen, os.environ, name)
+        shown = (
+            reading.find_last_mail(chosen, os.environ, to, wait)
+            if mail is None
+            else reading.find_mail(chosen, os.environ, mail)
+        )
         text, document = reading.format_mail(shown), msgspec.json.encode(shown)
     print(document.decode() if as_json else text)
 

@@ -1,5 +1,6 @@
 """Reading: the mails of a fleet's mailbox, for the command line."""
 
+import time
 from collections.abc import Mapping
 
 from florin.ops.fleet.home import Home
@@ -7,36 +8,55 @@ from florin.ops.fleet.operator_folder import MAILBOX, operator_folder
 from florin.ops.mailbox.kept_mails import KEPT_MOST, KeptMail, MailFolder
 from florin.ops.system.console import OperatorError
 
-LAST = "last"  # in place of an id: the newest
+_LOOK_EVERY_S = 0.1
 
 
-def list_mails(home: Home, environ: Mapping[str, str]) -> list[KeptMail]:
-    """Return all mails, the newest first, without their texts.
+def list_mails(
+    home: Home, environ: Mapping[str, str], recipient: str | None = None
+) -> list[KeptMail]:
+    """Return all mails, or those to one address, the newest first, without their texts.
 
     Raises OperatorError, also where mails are sent.
     """
     folder = _open(home, environ)
     try:
-        return folder.list_mails(KEPT_MOST)
+        mails = folder.list_mails(KEPT_MOST)
     except PermissionError as error:
         raise _foreign(error) from None
+    return [mail for mail in mails if recipient is None or _is_to(mail, recipient)]
 
 
 def find_mail(home: Home, environ: Mapping[str, str], name: str) -> KeptMail:
-    """Return a whole mail. Raises OperatorError, also where mails are sent."""
+    """Return the mail of an id. Raises OperatorError, also where mails are sent."""
     folder = _open(home, environ)
     try:
-        newest = folder.list_mails(1) if name == LAST else []
-        found = folder.find_mail(newest[0].id if newest else name)
+        found = folder.find_mail(name)
     except PermissionError as error:
         raise _foreign(error) from None
     if found is None:
         raise OperatorError(
-            "The mailbox is empty."
-            if name == LAST
-            else f"There is no mail {name}; florin mailbox lists the {KEPT_MOST} newest."
+            f"There is no mail {name}; florin mailbox lists the {KEPT_MOST} newest."
         )
     return found
+
+
+def find_last_mail(
+    home: Home, environ: Mapping[str, str], recipient: str | None, wait_s: float
+) -> KeptMail:
+    """Return the newest mail, or the newest to one address; wait for the first of them.
+
+    Raises OperatorError when there is none after `wait_s` seconds, and where mails are sent.
+    """
+    end = time.monotonic() + wait_s
+    while not (mails := list_mails(home, environ, recipient)):
+        if time.monotonic() >= end:
+            raise OperatorError(
+                "The mailbox is empty."
+                if recipient is None
+                else f"There is no mail to {recipient}; florin mailbox lists all mails."
+            )
+        time.sleep(_LOOK_EVERY_S)
+    return find_mail(home, environ, mails[0].id)
 
 
 def format_list(mails: list[KeptMail]) -> str:
@@ -57,6 +77,10 @@ def format_mail(mail: KeptMail) -> str:
         *(f"Attached: {name}" for name in mail.attachments),
     ]
     return "\n".join([*lines, "", mail.text.rstrip()])
+
+
+def _is_to(mail: KeptMail, recipient: str) -> bool:
+    return recipient.casefold() in (each.casefold() for each in mail.recipients)
 
 
 def _open(home: Home, environ: Mapping[str, str]) -> MailFolder:
