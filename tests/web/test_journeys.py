@@ -58,6 +58,15 @@ def phone_first(looks: Sequence[Any]) -> list[Any]:
     ]
 
 
+# Tables of which more than the actions is out of sight, and charts without their newest month.
+_HIDDEN = """() => [...document.querySelectorAll(".scroll")].flatMap(each => {
+  const heads = [...each.querySelectorAll("thead th:not(:has(.vh))")];
+  const ends = heads.length ? heads : [...each.children];
+  const end = Math.max(...ends.map(one => one.getBoundingClientRect().right));
+  const hidden = Math.round(end - each.getBoundingClientRect().right);
+  return hidden > 1 ? [`${each.ariaLabel || each.getAttribute("aria-labelledby")}: ${hidden} px`] : [];
+})"""
+
 # What a hostile person may type into any field that reaches a page.
 HOSTILE = [
     "<script>window.broken=1</script>",
@@ -106,6 +115,8 @@ class Measured:
                 "document.documentElement.scrollWidth - document.documentElement.clientWidth"
             )
             assert wide <= 0, f"{what} scrolls sideways by {wide} px"
+            hidden: list[str] = await self.page.evaluate(_HIDDEN)
+            assert not hidden, f"{what} hides the end of {hidden}"
         size = len((await self.page.content()).encode())
         assert size < BYTES_MAX - SHARED, f"{what}: {size} bytes"
         self.shown.append(what)
