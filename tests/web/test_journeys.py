@@ -64,7 +64,8 @@ _HIDDEN = """() => [...document.querySelectorAll(".scroll")].flatMap(each => {
   const ends = heads.length ? heads : [...each.children];
   const end = Math.max(...ends.map(one => one.getBoundingClientRect().right));
   const hidden = Math.round(end - each.getBoundingClientRect().right);
-  return hidden > 1 ? [`${each.ariaLabel || each.getAttribute("aria-labelledby")}: ${hidden} px`] : [];
+  const name = each.ariaLabel || each.getAttribute("aria-labelledby");
+  return hidden > 1 ? [`${name}: ${hidden} px`] : [];
 })"""
 
 # What a hostile person may type into any field that reaches a page.
