@@ -58,9 +58,11 @@ def phone_first(looks: Sequence[Any]) -> list[Any]:
     ]
 
 
-# Tables of which more than the actions is out of sight, and charts without their newest month.
+# Tables whose end is out of sight, on a phone without the actions there, and charts without their
+# newest month.
 _HIDDEN = """() => [...document.querySelectorAll(".scroll")].flatMap(each => {
-  const heads = [...each.querySelectorAll("thead th:not(:has(.vh))")];
+  const heads = [...each.querySelectorAll("thead th")]
+    .filter(head => innerWidth > 700 || !head.querySelector(".vh"));
   const ends = heads.length ? heads : [...each.children];
   const end = Math.max(...ends.map(one => one.getBoundingClientRect().right));
   const hidden = Math.round(end - each.getBoundingClientRect().right);

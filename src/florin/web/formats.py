@@ -18,7 +18,7 @@ from babel.dates import (
     get_timezone_location,
 )
 from babel.numbers import (
-    format_compact_decimal,
+    format_compact_currency,
     format_decimal,
     get_currency_symbol,
     get_decimal_symbol,
@@ -111,10 +111,14 @@ class Formats:
         return f"{Decimal(minor).scaleb(-currency_exponent(currency)):f}"
 
     def short(self, minor: int, currency: str) -> str:
-        """An amount on the axis of a chart, such as €12K."""
-        whole = minor // 10 ** currency_exponent(currency)
-        text = format_compact_decimal(whole, locale=self._locale)
-        return f"{self.symbol(currency)}{text}" if minor else "0"
+        """An amount on the axis of a chart, such as €1.5K; exact for two leading digits."""
+        value = Decimal(minor).scaleb(-currency_exponent(currency))
+        if not minor:
+            return "0"
+        if abs(value) < 1:
+            return self.plain(minor, currency)
+        # One decimal: the lines of an axis are multiples of 1, 2 or 5 times a power of ten.
+        return format_compact_currency(value, currency, locale=self._locale, fraction_digits=1)
 
     def exponent(self, currency: str) -> int:
         return currency_exponent(currency)
