@@ -177,6 +177,8 @@ NEEDS: dict[str, str] = {
     "GET /cards/export": "cards:read",
     "GET /entries/export": "cards:read",
     "GET /reports/journal": "reports:read",
+    "GET /reports/vat": "reports:read",
+    "GET /reports/vat/export": "reports:read",
     "GET /reports/settlement": "reports:read",
     "POST /commission-rates": "payouts:write",
     "GET /commission-rates": "reports:read",

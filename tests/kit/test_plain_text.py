@@ -28,6 +28,7 @@ FITTING = {
     "PATTERN": "a@shop.nl",
     "^[A-Z]{3}$": "EUR",
     "^[A-Z]{2}$": "NL",
+    r"^[A-Z]{2}$(?!\n)": "DE",
     r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$(?!\n)": "US-CA",
     r"^s3://[a-z0-9][a-z0-9.-]+(/\S*)?$": "s3://bucket/path",
     r"^(aws|gcp|azure):\S+$": "aws:one",

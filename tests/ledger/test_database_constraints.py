@@ -243,7 +243,7 @@ async def test_everything_that_dates_an_event_holds_the_lock_of_a_running_transa
 
 @pytest.mark.schema
 async def test_money_is_counted_in_64_bits(owner: Any) -> None:
-    """In the tables that hold any; months are no money."""
+    """In the tables that hold any; months and rates are no money."""
     rows = await owner.fetch(
         "select table_name, column_name, data_type from information_schema.columns"
         " where table_schema = 'florin'"
@@ -251,4 +251,5 @@ async def test_money_is_counted_in_64_bits(owner: Any) -> None:
         " and data_type in ('integer', 'smallint', 'real', 'double precision', 'numeric', 'money')"
     )
     found = {(row["table_name"], row["column_name"]) for row in rows}
-    assert found == {(table, "expires_after_months") for table in ("account", "program")}
+    months = {(table, "expires_after_months") for table in ("account", "program")}
+    assert found == {*months, ("program", "vat_rate"), ("card", "vat_rate")}

@@ -37,9 +37,10 @@ def terms(place: str, currency: str = "USD", **more: Any) -> CardTerms:
         "max_amount": 1,
         "max_balance": None,
         "expires_after_months": None,
+        "places": [place],
         **more,
     }
-    return CardTerms(places=[place], currency=currency, **given)
+    return CardTerms(currency=currency, **given)
 
 
 def violates(rule: CountryRule, day: date, **more: Any) -> bool:
@@ -78,6 +79,14 @@ def test_each_rule_holds_from_its_first_to_its_last_day(rule: CountryRule) -> No
             assert withdrawal_days(["DE"], first) == withdrawal_days(["EU"], first) == rule.value
             assert withdrawal_days(["DE"], before) is None
             assert withdrawal_days(["US"], first) is None
+        case "one_supply":
+            assert violates(rule, first, places=["DE", "FR"], vat_country="DE")
+            assert violates(rule, first, places=["FR"], vat_country="DE")
+            assert violates(rule, first, places=["EU"], vat_country="DE")
+            assert not violates(rule, first, places=["DE-BY"], vat_country="DE")
+            assert not violates(rule, first, places=["DE", "FR"])
+            assert not violates(rule, first, places=["US", "GB"], vat_country="GB")
+            assert not violates(rule, before, places=["FR"], vat_country="DE")
         case "no_fees":
             # Nothing debits a card but what its holder, staff, a refund or its expiry does.
             assert not [name for name in ProgramRequest.__struct_fields__ if "fee" in name]
@@ -90,7 +99,8 @@ def test_the_table_is_complete_and_unambiguous() -> None:
         assert rule.source.startswith("https://"), rule.id
         assert (rule.check in {"cash_out", "maximum_value"}) == (rule.currency is not None)
         assert rule.currency is None or rule.currency in CURRENCIES
-        assert (rule.check in {"no_expiry", "no_fees"}) == (rule.value == 0), rule.id
+        valued = rule.check not in {"no_expiry", "no_fees", "one_supply"}
+        assert valued == (rule.value > 0), rule.id
         assert rule.until is None or rule.until > rule.from_
     content = tomllib.loads(Path(country_rules.__file__).with_suffix(".toml").read_text("utf-8"))
     assert {rule.check for rule in RULES} == {each["check"] for each in content["rule"]}

@@ -7,6 +7,7 @@ LAW = "src/florin/merchants/law/program_law.py"
 CASH_OUTS = "tests/cards/api/test_cash_outs.py"
 LAWS = "tests/merchants/test_law.py"
 PAYOUTS = "src/florin/ledger/payouts.sql"
+VAT = "tests/reports/test_vat.py"
 SETTLED = "tests/orders/test_payouts.py"
 BULK = "tests/orders/test_bulk_orders.py"
 _BULK = f"{BULK}::test_one_payment_buys_a_card_for_each_recipient"
@@ -73,6 +74,20 @@ LAW_MUTATIONS = (
       f"{SETTLED}::test_only_a_named_operator_pays_out"),
     _("a rate changes what was sold before", PAYOUTS, "and z.valid_from <= p.paid_at",
       "and z.valid_from <= now_here", f"{SETTLED}::test_a_rate_counts_from_its_date_on"),
+    _("cards of an order take the VAT of a changed program", "src/florin/ledger/issue.sql",
+      "case when i.payment is null then p.vat_rate else s.vat_rate end", "p.vat_rate",
+      f"{VAT}::test_an_order_says_what_of_its_price_is_vat"),
+    _("a top-up takes the VAT of its program", "src/florin/orders/batches/pricing.py",
+      "            vat = await _check_top_up(", "            await _check_top_up(",
+      f"{VAT}::test_a_top_up_has_the_treatment_of_its_card"),
+    _("what an import brings is taxed", "src/florin/reports/vat.py",
+      "j.kind = 'import'", "false",
+      f"{VAT}::test_value_that_an_import_brings_was_sold_elsewhere"),
+    _("VAT is rounded down", "src/florin/merchants/vat.py", "+ whole) // (2 * whole)",
+      ") // (2 * whole)", "tests/merchants/test_vat.py::test_a_half_is_rounded_up"),
+    _("single-purpose cards are sold anywhere", LAW,
+      'or (rule.check == "one_supply" and _supplied_elsewhere(terms))', "",
+      "tests/merchants/test_vat.py::test_production_refuses_a_single_purpose_that_is_none"),
     _("a manager overrides the law", "src/florin/merchants/api.py",
       '    if override is not msgspec.UNSET and caller.role != "owner":\n', "    if False:\n",
       f"{LAWS}::test_only_an_owner_overrides_and_it_is_audited"),

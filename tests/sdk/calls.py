@@ -408,6 +408,8 @@ CALLS: dict[str, Callable[[World], Any]] = {
     "export_cards": _file("export_cards", b"card,"),
     "export_entries": _file("export_entries", b"entry,"),
     "export_journal": _file("export_journal", b"date,"),
+    "get_vat_report": lambda w: w.florin.get_vat_report(from_=EXPIRES, to=EXPIRES),
+    "export_vat": _file("export_vat", b"month,"),
     "list_queues": lambda w: w.florin.list_queues(),
     "list_events": lambda w: (
         _lists("list_events")(w),

@@ -13,7 +13,7 @@ import msgspec
 from florin.deliveries.content import CardTile, MessageContent
 from florin.deliveries.look import HOUSE, MerchantLook
 from florin.deliveries.texts import text_of
-from florin.kit.amounts import format_amount, format_instant, format_last_day
+from florin.kit.amounts import format_amount, format_instant, format_last_day, format_rate
 from florin.kit.postgres.database import Row
 
 About = Literal[
@@ -37,6 +37,13 @@ class PaidItem(msgspec.Struct, kw_only=True):
     top_up: bool = False
 
 
+class PaidVat(msgspec.Struct, kw_only=True):
+    """What of a receipt's total is VAT at one rate, in hundredths of a percent."""
+
+    rate: int
+    vat: int
+
+
 class PaymentNotice(msgspec.Struct, kw_only=True):
     """What a mail about money says. `test`: no real money moved. `provider`: who took the money.
     `from_cards`: a refund took value from cards. Of a dispute `cards` is how many it blocks. Of a
@@ -51,6 +58,7 @@ class PaymentNotice(msgspec.Struct, kw_only=True):
     provider: str
     test: bool
     items: list[PaidItem] = msgspec.field(default_factory=list[PaidItem])
+    vat: list[PaidVat] = msgspec.field(default_factory=list[PaidVat])
     from_cards: bool = False
     kind: str = ""
     due_at: datetime | None = None
@@ -116,7 +124,12 @@ def _receipt(notice: PaymentNotice, locale: str, values: dict[str, str]) -> list
         lines.append(text_of(locale, key, count=str(item.count), name=item.name, each=each))
     gateway = _GATEWAYS.get(notice.provider)
     key = "receipt.total" if gateway is None else "receipt.total_by"
-    return [*lines, text_of(locale, key, gateway=gateway or "", **values)]
+    lines.append(text_of(locale, key, gateway=gateway or "", **values))
+    for each in notice.vat:
+        vat = format_amount(each.vat, notice.currency, locale)
+        rate = format_rate(each.rate, locale)
+        lines.append(text_of(locale, "receipt.vat", rate=rate, vat=vat))
+    return lines
 
 
 def _withdrawal(

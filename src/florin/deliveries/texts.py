@@ -72,6 +72,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "receipt.top_up": "Top-up of a card, {name}: {each}",
         "receipt.total": "Total: {amount}",
         "receipt.total_by": "Total: {amount}, paid by {gateway}",
+        "receipt.vat": "VAT of {rate} included: {vat}",
         "withdrawal.subject": "You have withdrawn from your order {number} at {merchant}",
         "withdrawal.heading": "We have received your withdrawal",
         "withdrawal.intro": (
@@ -199,6 +200,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "receipt.top_up": "Aufladung einer Karte, {name}: {each}",
         "receipt.total": "Summe: {amount}",
         "receipt.total_by": "Summe: {amount}, bezahlt mit {gateway}",
+        "receipt.vat": "Darin {rate} Mehrwertsteuer: {vat}",
         "withdrawal.subject": "Widerruf Ihrer Bestellung {number} bei {merchant}",
         "withdrawal.heading": "Ihr Widerruf ist eingegangen",
         "withdrawal.intro": (

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_datetime
-from babel.numbers import format_currency, get_currency_precision
+from babel.numbers import format_currency, format_percent, get_currency_precision
 
 DEFAULT_LOCALE = "en"
 # Digits after the point of the minor unit (ISO 4217); the others have two.
@@ -41,6 +41,13 @@ def format_amount(amount: int, currency: str, locale: str) -> str:
     usual = get_currency_precision(currency) == digits
     return format_currency(
         value, currency, locale=_locale(locale), currency_digits=usual, decimal_quantization=usual
+    )
+
+
+def format_rate(rate: int, locale: str) -> str:
+    """Format a rate in hundredths of a percent for a known locale, such as `5.5%` or `5,5 %`."""
+    return format_percent(
+        Decimal(rate).scaleb(-4), locale=_locale(locale), decimal_quantization=False
     )
 
 

@@ -8,7 +8,7 @@
 -- p_job: the job of these cards; an amount that was accepted with the job is not refused because the
 -- program's limits changed since. p_expires: where a card has another expiry date than by its program.
 -- p_payment: of the cards of an order, its payment. A gateway collected their money, and their amounts
--- were accepted with the order.
+-- were accepted with the order, as was their VAT, which the item says that claims the card (order_card).
 create function issue(
   p_merchant uuid[], p_id uuid[], p_transfer uuid[], p_event uuid[], p_key text[],
   p_fingerprint bytea[], p_program uuid[], p_amount bigint[], p_activate boolean[], p_code bytea[],
@@ -72,7 +72,9 @@ begin
         then substr(i.code, 33, 32) end as pin_hash,
       coalesce(i.expires, case when i.activate then
         expiry(m.at, p.expires_after_months, m.timezone) end) as expires_at,
-      p.max_balance, p.max_per_payment
+      p.max_balance, p.max_per_payment,
+      case when i.payment is null then p.vat_country else s.vat_country end as vat_country,
+      case when i.payment is null then p.vat_rate else s.vat_rate end as vat_rate
     from unnest(p_merchant, p_id, p_transfer, p_event, p_key, p_fingerprint, p_program, p_amount,
         p_activate, p_code, p_last4, p_recipient_name, p_recipient_email, p_metadata, p_sealed,
         p_actor, p_expires, p_payment) with ordinality
@@ -84,6 +86,9 @@ begin
       where z.merchant = i.m and z.id = i.program limit 1) p on true
     left join lateral (select z.resource_id, z.operation, z.fingerprint, z.answer from idempotency z
       where i.key is not null and z.merchant = i.m and z.key = i.key limit 1) q on true
+    left join lateral (select z.vat_country, z.vat_rate from order_card k
+      join order_item z on z.merchant = k.merchant and z.id = k.item
+      where i.payment is not null and k.merchant = i.m and k.card = i.id limit 1) s on true
   ), decided as materialized (
     select i.*, case i.outcome when 'ok' then jsonb_build_object(
         'program', i.program, 'currency', i.currency,
@@ -109,9 +114,10 @@ begin
     from made i
   ), cards as (
     insert into card (merchant, id, last4, recipient_name, recipient_email, metadata, sealed_code,
-      sealed_until, issued_at, job)
+      sealed_until, issued_at, job, vat_country, vat_rate)
     select i.m, i.id, i.last4, i.recipient_name, i.recipient_email,
-      coalesce(i.metadata::jsonb, '{}'), i.sealed, clock_timestamp() + p_sealed_for, i.at, p_job
+      coalesce(i.metadata::jsonb, '{}'), i.sealed, clock_timestamp() + p_sealed_for, i.at, p_job,
+      i.vat_country, i.vat_rate
     from made i
   ), transfers as (
     insert into transfer (merchant, id, kind, currency, amount, debit, credit, credit_card,

@@ -11,6 +11,7 @@ from florin.kit import ids
 from florin.kit.http.body import Amount, Currency, LongText, Metadata, Request, Text
 from florin.merchants.law.country_rules import RuleWarning
 from florin.merchants.law.program_law import CardTerms, find_violations, warnings_of
+from florin.merchants.vat import Vat, VatRequest, vat_from_row
 
 REMINDER_DAYS = [30, 7]
 Months = Annotated[int, Meta(ge=1, le=1200)]
@@ -52,8 +53,9 @@ class ProgramRequest(Request, kw_only=True):
     default unless it has `imported_codes`. `cash_out_limit`: up to which balance a card is paid
     out in cash where the law of `places` does not say so, or says less. `code_in_mail`: whether
     gift mails have the code and, as a PDF, the voucher, in addition to the link; anyone who reads
-    such a mail can spend the card. `override`: why an owner
-    accepts terms that the law of a place does not allow; it goes to the audit log.
+    such a mail can spend the card. `vat`: whether VAT is due when cards are sold or, by default,
+    when they are spent. `override`: why an owner accepts terms that the law of a place does not
+    allow; it goes to the audit log.
     """
 
     name: Text
@@ -73,13 +75,14 @@ class ProgramRequest(Request, kw_only=True):
     places: Places | msgspec.UnsetType = msgspec.UNSET
     cash_out_limit: Amount | msgspec.UnsetType | None = msgspec.UNSET
     code_in_mail: bool | msgspec.UnsetType = msgspec.UNSET
+    vat: VatRequest | msgspec.UnsetType = msgspec.UNSET
     override: LongText | msgspec.UnsetType = msgspec.UNSET
 
 
 class ProgramChange(Request, kw_only=True):
     """A field that is left out is not changed. A change applies to cards issued afterwards, and
-    `for_sale` and `code_in_mail` at once. A program that gets `imported_codes` is no longer for
-    sale.
+    `for_sale` and `code_in_mail` at once; `vat` applies to orders placed and other cards issued
+    afterwards. A program that gets `imported_codes` is no longer for sale.
     """
 
     name: Text | msgspec.UnsetType = msgspec.UNSET
@@ -96,6 +99,7 @@ class ProgramChange(Request, kw_only=True):
     places: Places | msgspec.UnsetType = msgspec.UNSET
     cash_out_limit: Amount | msgspec.UnsetType | None = msgspec.UNSET
     code_in_mail: bool | msgspec.UnsetType = msgspec.UNSET
+    vat: VatRequest | msgspec.UnsetType = msgspec.UNSET
     override: LongText | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -120,6 +124,7 @@ class Program(msgspec.Struct, kw_only=True):
     places: list[str]
     cash_out_limit: int | None
     code_in_mail: bool
+    vat: Vat
     warnings: list[RuleWarning]
     metadata: dict[str, str]
     created_at: datetime
@@ -152,6 +157,7 @@ def program_from_row(row: Mapping[str, Any]) -> Program:
         places=list(row["places"] or [row["country"]]),
         cash_out_limit=row["cash_out_limit"],
         code_in_mail=row["code_in_mail"],
+        vat=vat_from_row(row),
         warnings=[],
         metadata=msgspec.json.decode(row["metadata"], type=dict[str, str]),
         created_at=row["created_at"],
@@ -167,4 +173,5 @@ def terms_of(program: Program) -> CardTerms:
         program.max_amount,
         program.max_balance,
         program.expires_after_months,
+        program.vat.country,
     )

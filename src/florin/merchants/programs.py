@@ -25,19 +25,21 @@ from florin.merchants.program import (
     terms_of,
 )
 from florin.merchants.program_rules import check_amounts, check_for_sale, check_max_balance
+from florin.merchants.vat import MULTI_PURPOSE, Vat, read_vat
 
 _INSERT = """
 insert into florin.program (merchant, id, name, currency, min_amount, max_amount, denominations,
   expires_after_months, partial_redemption, metadata, pin, reminder_days, max_balance,
-  max_per_payment, imported_codes, places, cash_out_limit, for_sale, code_in_mail)
+  max_per_payment, imported_codes, places, cash_out_limit, for_sale, code_in_mail, vat_country,
+  vat_rate)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11, $12, $13, $14, $15, $16, $17,
-  $18, $19)
+  $18, $19, $20, $21)
 """
 _UPDATE = """
 update florin.program set name = $3, min_amount = $4, max_amount = $5, denominations = $6,
   expires_after_months = $7, metadata = $8::text::jsonb, reminder_days = $9, max_balance = $10,
   max_per_payment = $11, imported_codes = $12, places = $13, cash_out_limit = $14,
-  for_sale = $15, code_in_mail = $16
+  for_sale = $15, code_in_mail = $16, vat_country = $17, vat_rate = $18
 where merchant = $1 and id = $2
 """
 _HOME = """
@@ -65,9 +67,9 @@ async def create_program(
     imported = request.imported_codes is True
     check_for_sale(imported=imported, for_sale=request.for_sale)
     places = None if request.places is msgspec.UNSET else _checked_places(request.places)
-    home = await tx.one(_HOME, merchant)
-    assert home is not None
-    terms = _terms_of_request(request, places or [home["country"]], max_balance)
+    vat = MULTI_PURPOSE if request.vat is msgspec.UNSET else read_vat(request.vat)
+    [home] = await tx.all(_HOME, merchant)
+    terms = _terms_of_request(request, places or [home["country"]], max_balance, vat)
     require_law(terms, _scope(home, request.override, in_production=in_production))
     await tx.run(
         _INSERT,
@@ -90,6 +92,7 @@ async def create_program(
         None if request.cash_out_limit is msgspec.UNSET else request.cash_out_limit,
         not imported if request.for_sale is msgspec.UNSET else request.for_sale,
         request.code_in_mail is True,
+        *vat.place_and_rate,
     )
     by = by or AuditActor(merchant=merchant, actor=audit_log.FLORIN)
     await audit_log.record_audit(
@@ -97,17 +100,34 @@ async def create_program(
     )
 
 
+def _given(request: ProgramChange) -> dict[str, Any]:
+    return {
+        field: value
+        for field in ProgramChange.__struct_fields__
+        if (value := getattr(request, field)) is not msgspec.UNSET
+    }
+
+
 def _new_values(given: dict[str, Any]) -> dict[str, Any]:
     """The fields of the program that a change sets."""
     new = {field: value for field, value in given.items() if field != "override"}
-    return new | ({"places": _checked_places(new["places"])} if "places" in new else {})
+    if "places" in new:
+        new["places"] = _checked_places(new["places"])
+    if "vat" in new:
+        new["vat"] = read_vat(new["vat"])
+    return new
 
 
 def _terms_of_request(
-    request: ProgramRequest, places: list[str], max_balance: int | None
+    request: ProgramRequest, places: list[str], max_balance: int | None, vat: Vat
 ) -> CardTerms:
     return CardTerms(
-        places, request.currency, request.max_amount, max_balance, request.expires_after_months
+        places,
+        request.currency,
+        request.max_amount,
+        max_balance,
+        request.expires_after_months,
+        vat.country,
     )
 
 
@@ -135,11 +155,7 @@ async def change_program(
         if row is None:
             raise NotFound
         now = program_from_row(row)
-        given = {
-            field: value
-            for field in ProgramChange.__struct_fields__
-            if (value := getattr(request, field)) is not msgspec.UNSET
-        }
+        given = _given(request)
         new = _new_values(given)
         then = msgspec.structs.replace(now, **new)
         denominations = _check_change(now, then, request)
@@ -163,6 +179,7 @@ async def change_program(
             then.cash_out_limit,
             then.for_sale and not then.imported_codes,
             then.code_in_mail,
+            *then.vat.place_and_rate,
         )
         changed = await tx.one(f"{PROGRAMS} and p.id = $2", by.merchant, program)
         before = {field: getattr(now, field) for field in new}

@@ -22,7 +22,7 @@ grant delete on member, session, email_token, failed_attempt to {role};
 grant update (name, scopes, revoked_at, hash) on api_key to {role};
 grant update (name, min_amount, max_amount, denominations, expires_after_months, metadata,
   reminder_days, max_balance, max_per_payment, imported_codes, for_sale, places, cash_out_limit,
-  code_in_mail)
+  code_in_mail, vat_country, vat_rate)
   on program to {role};
 grant update (at) on heartbeat to {role};
 grant update (due_at, checked_at, seconds, totals) on ledger_check to {role};

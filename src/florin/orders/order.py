@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from florin.kit.http.body import Amount, LongText, Metadata, Request, Text
 from florin.kit.http.list_filters import Conditions
 from florin.kit.postgres.database import Database, Tx
 from florin.merchants.law.withdrawal import withdrawal_by_law
+from florin.merchants.vat import ContainedVat, vat_of_items
 
 OrderState = Literal["placed", "paid", "fulfilled", "cancelled", "lapsed", "review"]
 ITEMS_MAX, COUNT_MAX, CARDS_MAX, RECIPIENTS_MAX = 50, 100, 200, 5000  # the last: of a bulk order
@@ -106,8 +108,8 @@ class OrderItem(msgspec.Struct, kw_only=True):
 class Order(msgspec.Struct, kw_only=True):
     """An order. `payment` is its latest attempt, and `pay_url` where the buyer pays it. `url` is
     the order's own page. `refunded`: returned to the buyer or on its way. `review`: why a member
-    has to decide; nothing was issued then. `withdrawal_until`: until when the law lets its buyer
-    withdraw. `bulk`: its items are sums; `/orders/{id}/recipients` lists its cards.
+    has to decide; nothing was issued then. `withdrawal_until`: until when its buyer may withdraw by
+    law. `bulk`: its items are sums; `/orders/{id}/recipients` lists its cards. `vat`: in `amount`.
     """
 
     id: str
@@ -121,6 +123,7 @@ class Order(msgspec.Struct, kw_only=True):
     items: list[OrderItem]
     bulk: bool
     buyer: Buyer | None
+    vat: list[ContainedVat]
     payment: str
     pay_url: str | None
     url: str | msgspec.UnsetType = msgspec.UNSET
@@ -139,25 +142,23 @@ _ORDERS = """
 select o.*, m.timezone, (select array_agg(distinct s.place) from florin.order_item i
     join florin.program g on g.merchant = i.merchant and g.id = i.program
     cross join lateral unnest(coalesce(g.places, array[m.country])) s (place)
-    where i.merchant = o.merchant and i.orders = o.id) as places,
-  p.id as payment, p.state as payment_state, p.url as pay_url,
-  (select coalesce(sum(z.refunded), 0)::bigint from florin.payment z
-    where z.merchant = o.merchant and z.orders = o.id) as refunded,
+    where i.merchant = o.merchant and i.orders = o.id) as places, p.id as payment,
+  p.state as payment_state, p.url as pay_url, (select coalesce(sum(z.refunded), 0)::bigint
+    from florin.payment z where z.merchant = o.merchant and z.orders = o.id) as refunded,
   exists (select from florin.payment z join florin.dispute d
     on d.merchant = z.merchant and d.payment = z.id
     where z.merchant = o.merchant and z.orders = o.id and d.state in ('open', 'lost')) as disputed
-from florin.orders o join florin.merchant m on m.id = o.merchant
-cross join lateral (select z.id, z.state, z.url from florin.payment z
-  where z.merchant = o.merchant and z.orders = o.id order by z.attempt desc limit 1) p
-where o.merchant = $1
+from florin.orders o join florin.merchant m on m.id = o.merchant cross join lateral (
+  select z.id, z.state, z.url from florin.payment z where z.merchant = o.merchant
+    and z.orders = o.id order by z.attempt desc limit 1) p where o.merchant = $1
 """
 # The items of a bulk order are not listed one by one, but by their amount.
 _ALIKE = """
 select i.orders, i.program, i.amount, count(*)::integer as count, null::uuid as card,
   null as recipient_name, null as recipient_email, null as message, i.deliver_channel, i.deliver_at,
-  i.deliver_zone, null as deliver_phone, '{}'::uuid[] as cards
+  i.deliver_zone, i.vat_country, i.vat_rate, null as deliver_phone, '{}'::uuid[] as cards
 from florin.order_item i where i.merchant = $1 and i.orders = any($2)
-group by 1, 2, 3, 9, 10, 11 order by i.orders, min(i.position)
+group by 1, 2, 3, 9, 10, 11, 12, 13 order by i.orders, min(i.position)
 """
 _ITEMS = """
 select i.*, coalesce((select array_agg(c.card order by c.position) from florin.order_card c
@@ -166,13 +167,16 @@ from florin.order_item i where i.merchant = $1 and i.orders = any($2) order by i
 """
 
 
+parse_order_id = partial(ids.require_id, "ord")  # raises NotFound
+
+
 async def find_order(reads: Database | Tx, merchant: UUID, order: UUID) -> Order:
     """Raises NotFound."""
     row = await reads.one(f"{_ORDERS} and o.id = $2", merchant, order)
     if row is None:
         raise NotFound
-    items = await reads.all(_ALIKE if row["bulk"] else _ITEMS, merchant, [order])
-    return order_from_rows(row, items)
+    sql = _ALIKE if row["bulk"] else _ITEMS
+    return order_from_rows(row, await reads.all(sql, merchant, [order]))
 
 
 async def list_orders(
@@ -197,11 +201,6 @@ async def list_orders(
     return [order_from_rows(row, [i for i in items if i["orders"] == row["id"]]) for row in rows]
 
 
-def parse_order_id(text: str) -> UUID:
-    """Raises NotFound."""
-    return ids.require_id("ord", text)
-
-
 def order_from_rows(row: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> Order:
     open_ = row["state"] == "placed" and row["payment_state"] in {"created", "open"}
     email = row["buyer_email"]
@@ -216,6 +215,7 @@ def order_from_rows(row: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) 
         items=[_item(item) for item in items],
         bulk=row["bulk"],
         buyer=Buyer(email=email, name=row["buyer_name"]) if email is not None else None,
+        vat=vat_of_items(items),
         payment=ids.show_id("pay", row["payment"]),
         pay_url=row["pay_url"] if open_ else None,
         review=row["review"],

@@ -10,6 +10,7 @@ from florin.kit import ids
 from florin.kit.encryption import Sealer
 from florin.kit.json_text import json_text
 from florin.kit.postgres.database import Row, Tx
+from florin.merchants.vat import Vat
 from florin.orders.item_delivery import plan_columns
 from florin.orders.order import Order, OrderItemRequest, OrderRequest, order_from_rows
 from florin.orders.payment_attempts import OPEN_FOR
@@ -44,15 +45,16 @@ with given as (
 ), items as (
   insert into florin.order_item (merchant, orders, position, id, program, card, amount, count,
     recipient_name, recipient_email, message, deliver_channel, deliver_at, deliver_zone,
-    deliver_due, deliver_locale, deliver_phone)
+    deliver_due, deliver_locale, deliver_phone, vat_country, vat_rate)
   select * from unnest($20::uuid[], $21::uuid[], $22::smallint[], $23::uuid[], $24::uuid[],
     $25::uuid[], $26::bigint[], $27::smallint[], $28::text[], $29::text[], $30::text[],
-    $31::text[], $32::text[], $33::text[], $34::timestamptz[], $35::text[], $36::text[])
+    $31::text[], $32::text[], $33::text[], $34::timestamptz[], $35::text[], $36::text[],
+    $37::text[], $38::integer[])
 ), attempt as (
   insert into florin.payment (merchant, id, orders, attempt, provider, gateway, currency, amount,
     expires_at, look_due, created_at)
   select g.merchant, g.payment, g.id, 1, g.provider, g.gateway, g.currency, g.amount,
-    clock(g.merchant) + $37, clock_timestamp() + interval '1 minute', clock(g.merchant)
+    clock(g.merchant) + $39, clock_timestamp() + interval '1 minute', clock(g.merchant)
   from given g
   returning *
 )
@@ -63,24 +65,10 @@ join florin.merchant m on m.id = p.merchant
 
 
 _ITEM_COLUMNS = (
-    "merchant",
-    "orders",
-    "position",
-    "id",
-    "program",
-    "card",
-    "amount",
-    "count",
-    "recipient_name",
-    "recipient_email",
-    "message",
-    "deliver_channel",
-    "deliver_at",
-    "deliver_zone",
-    "deliver_due",
-    "deliver_locale",
-    "deliver_phone",
-)
+    "merchant", "orders", "position", "id", "program", "card", "amount", "count", "recipient_name",
+    "recipient_email", "message", "deliver_channel", "deliver_at", "deliver_zone", "deliver_due",
+    "deliver_locale", "deliver_phone", "vat_country", "vat_rate",
+)  # fmt: skip
 
 
 class OrderOrigin(NamedTuple):
@@ -92,12 +80,15 @@ class OrderOrigin(NamedTuple):
 
 
 class PricedItem(NamedTuple):
-    """An item that was compared with its program. `card`: the one that it tops up."""
+    """An item that was compared with its program. `card`: the one that it tops up. `vat`: of its
+    program, or of that card, when the order was placed.
+    """
 
     request: OrderItemRequest
     program: UUID
     card: UUID | None
     currency: str
+    vat: Vat
 
 
 class NewPage(NamedTuple):
@@ -210,6 +201,7 @@ def _item_row(order: OrderToPlace, n: int) -> dict[str, Any]:
         recipient.name if recipient else None,
         recipient.email if recipient else None,
         *plan_columns(item, plan),
+        *priced.vat.place_and_rate,
     )
     return dict(zip(_ITEM_COLUMNS, values, strict=True))
 

@@ -3,22 +3,26 @@
 Each is written in the transaction of its cause, whose name is its key: one for each cause.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from babel import Locale, UnknownLocaleError
 from msgspec import to_builtins
 
 from florin.deliveries.delivery import NewDelivery, enqueue_deliveries
-from florin.deliveries.payment_mails import About, PaidItem, PaymentNotice
+from florin.deliveries.payment_mails import About, PaidItem, PaidVat, PaymentNotice
 from florin.kit.amounts import is_known_locale
 from florin.kit.postgres.database import Row, Tx
+from florin.merchants.vat import vat_of_items
 
 # Of a bulk order, one line for all cards of an amount.
 _ITEMS = """
-select p.name, i.amount, sum(i.count)::integer as count, i.card is not null as top_up
+select p.name, i.amount, sum(i.count)::integer as count, i.card is not null as top_up,
+  i.vat_country, i.vat_rate
 from florin.order_item i join florin.program p on p.merchant = i.merchant and p.id = i.program
 where i.merchant = $1 and i.orders = $2
-group by p.name, i.amount, i.card is not null order by min(i.position)
+group by p.name, i.amount, i.card is not null, i.vat_country, i.vat_rate order by min(i.position)
 """
 _REFUNDED = """
 select o.id, o.number, o.buyer_email, o.locale, p.provider
@@ -51,14 +55,15 @@ where merchant = $1 and role in ('owner', 'manager') and password_hash is not nu
 async def send_bulk_receipt_in(tx: Tx, order: Row, provider: str, *, test: bool) -> None:
     """The receipt of a paid bulk order, to its buyer."""
     rows = await tx.all(_ITEMS, order["merchant"], order["id"])
-    items = [PaidItem(**dict(row)) for row in rows]
-    await enqueue_deliveries(tx, receipts_of(order, items, provider, test=test))
+    await enqueue_deliveries(tx, receipts_of(order, rows, provider, test=test))
 
 
 def receipts_of(
-    order: Row, items: list[PaidItem], provider: str, *, test: bool
+    order: Row, items: Sequence[Mapping[str, Any]], provider: str, *, test: bool
 ) -> list[NewDelivery]:
-    """The receipt of a paid order, to its buyer; none if the address was erased."""
+    """The receipt of a paid order, to its buyer; none if the address was erased. `items`: what was
+    bought, as _ITEMS has it.
+    """
     if order["buyer_email"] is None:
         return []
     notice = PaymentNotice(
@@ -69,7 +74,16 @@ def receipts_of(
         currency=order["currency"],
         provider=provider,
         test=test,
-        items=items,
+        items=[
+            PaidItem(
+                name=item["name"],
+                amount=item["amount"],
+                count=item["count"],
+                top_up=item["top_up"],
+            )
+            for item in items
+        ],
+        vat=[PaidVat(rate=each.rate, vat=each.vat) for each in vat_of_items(items)],
     )
     cause = f"receipt:{order['id'].hex}"
     return [

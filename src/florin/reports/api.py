@@ -10,7 +10,7 @@ from florin.kit.http.body import CURRENCY, check_currency
 from florin.kit.openapi.responses import refusal_responses
 from florin.kit.replicas.routing import RoutedReader
 from florin.kit.timestamps import parse_instant
-from florin.reports import export_api
+from florin.reports import export_api, vat_api
 from florin.reports.balances import AsOfNotSettled, Balances
 from florin.reports.proof import Proof
 from florin.reports.report_runner import ReportRunner
@@ -61,4 +61,4 @@ async def get_proof(
     return await reports.proof(caller.merchant, fresh=fresh)
 
 
-handlers = [get_balances, get_proof, *export_api.handlers]
+handlers = [get_balances, get_proof, *export_api.handlers, *vat_api.handlers]

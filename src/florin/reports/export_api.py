@@ -57,7 +57,7 @@ async def export_cards(
     given = None if as_of is None else parse_instant(as_of, param="as_of")
     settled = await reports.settle(caller.merchant, given, param="as_of")
     lines = exports.export_cards(reports, caller.merchant, settled.at, _BEGIN)
-    return _file(lines, "cards.csv")
+    return csv_file(lines, "cards.csv")
 
 
 @get(
@@ -74,8 +74,8 @@ async def export_entries(
     latest settled instant.
     """
     caller.needs("cards:read")
-    first, last, _ = await _span(caller, reports, begin, end)
-    return _file(exports.export_entries(reports, caller.merchant, first, last), "entries.csv")
+    first, last, _ = await read_span(caller, reports, begin, end)
+    return csv_file(exports.export_entries(reports, caller.merchant, first, last), "entries.csv")
 
 
 @get(
@@ -92,12 +92,12 @@ async def export_journal(
     Debits are positive: of each day and currency, `net` adds up to zero.
     """
     caller.needs("reports:read")
-    first, last, zone = await _span(caller, reports, begin, end)
+    first, last, zone = await read_span(caller, reports, begin, end)
     content = await journal.read_journal(reports, caller.merchant, first, last, zone)
-    return _file([content], "journal.csv")
+    return csv_file([content], "journal.csv")
 
 
-async def _span(
+async def read_span(
     caller: Caller, reports: ReportRunner, begin: str | None, end: str | None
 ) -> tuple[datetime, datetime, str]:
     """The instants from which on and before which, at most until the latest settled one, and the
@@ -124,7 +124,7 @@ def _instant(text: str, zone: ZoneInfo, param: str, *, days: int) -> datetime:
         ) from None
 
 
-def _file(lines: AsyncGenerator[bytes] | list[bytes], name: str) -> Stream:
+def csv_file(lines: AsyncGenerator[bytes] | list[bytes], name: str) -> Stream:
     headers = {
         "content-disposition": f'attachment; filename="{name}"',
         "cache-control": "no-store",

@@ -20,6 +20,7 @@ from babel.dates import (
 from babel.numbers import (
     format_compact_currency,
     format_decimal,
+    format_percent,
     get_currency_symbol,
     get_decimal_symbol,
     parse_pattern,
@@ -125,6 +126,11 @@ class Formats:
 
     def symbol(self, currency: str) -> str:
         return get_currency_symbol(currency, locale=self._locale)
+
+    def rate(self, rate: int) -> str:
+        """A rate in hundredths of a percent, such as 5.5%."""
+        value = Decimal(rate).scaleb(-4)
+        return format_percent(value, locale=self._locale, decimal_quantization=False)
 
     def number(self, value: int) -> str:
         return format_decimal(value, locale=self._locale)

@@ -8,7 +8,7 @@ from florin.web.console import card as console_card
 from florin.web.console import cards as console_cards
 from florin.web.console import clock as console_clock
 from florin.web.console import deliveries as console_deliveries
-from florin.web.console import gateway_report, location_report, organisation, overview
+from florin.web.console import gateway_report, location_report, organisation, overview, vat_report
 from florin.web.console import gateways as console_gateways
 from florin.web.console import jobs as console_jobs
 from florin.web.console import logo as console_logo
@@ -46,6 +46,7 @@ pages = pages_router(
         *console_reports.handlers,
         *gateway_report.handlers,
         *location_report.handlers,
+        *vat_report.handlers,
         *console_gateways.handlers,
         *organisation.handlers,
         *operator_pages.handlers,
@@ -151,6 +152,8 @@ PAGES: dict[str, str] = {
     "GET /console/reports/gateway": "reports:read",
     "GET /console/reports/locations": "reports:read",
     "GET /console/reports/locations.csv": "reports:read",
+    "GET /console/reports/vat": "reports:read",
+    "GET /console/reports/vat.csv": "reports:read",
     "GET /console/gateways": "keys:write",
     "GET /console/gateways/new": "keys:write",
     "POST /console/gateways/new": "keys:write",

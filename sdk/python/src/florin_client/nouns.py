@@ -91,6 +91,14 @@ class CardLink(Noun, kw_only=True):
     revoked: int
 
 
+class Vat(Noun, kw_only=True):
+    """When VAT is due on cards. `rate` is in hundredths of a percent."""
+
+    treatment: str
+    country: str | None = None
+    rate: int | None = None
+
+
 class Program(Named, kw_only=True):
     name: str
     currency: str
@@ -108,6 +116,7 @@ class Program(Named, kw_only=True):
     code_in_mail: bool = False
     places: list[str] = msgspec.field(default_factory=list[str])
     cash_out_limit: int | None = None
+    vat: Vat | None = None
     warnings: list[Json] = msgspec.field(default_factory=list[Json])
     metadata: dict[str, str] = msgspec.field(default_factory=dict[str, str])
 
@@ -394,6 +403,7 @@ class Order(Named, kw_only=True):
     withdrawn_at: datetime | None = None
     withdrawal_until: datetime | None = None
     bulk: bool = False
+    vat: list[Json] = msgspec.field(default_factory=list[Json])
 
 
 class BulkOrderCheck(Noun, kw_only=True):
@@ -527,6 +537,30 @@ class GatewayReport(Noun, kw_only=True):
     payouts: int
     pending: int
     unexplained: list[Json]
+
+
+class VatLine(Noun, kw_only=True):
+    """A month of cards of one treatment. `net` and `vat`: of single-purpose cards."""
+
+    month: str
+    currency: str
+    treatment: str
+    country: str | None
+    rate: int | None
+    sold: int
+    returned: int
+    redeemed: int
+    refunded: int
+    expired: int
+    taxable: int
+    net: int | None
+    vat: int | None
+
+
+class VatReport(Noun, kw_only=True):
+    from_: datetime = msgspec.field(name="from")
+    to: datetime
+    lines: list[VatLine]
 
 
 class HookReceipt(Noun, kw_only=True):

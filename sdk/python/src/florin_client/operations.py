@@ -421,6 +421,8 @@ class Operations:
     export_cards = FileOperation("GET /cards/export", a_period)
     export_entries = FileOperation("GET /entries/export", a_period)
     export_journal = FileOperation("GET /reports/journal", a_period)
+    get_vat_report = Operation(nouns.VatReport, "GET /reports/vat", a_period)
+    export_vat = FileOperation("GET /reports/vat/export", a_period)
     list_queues = ListOperation(nouns.Queue, "GET /queues", filters)
     list_events = ListOperation(nouns.Event, "GET /events", filters)
     get_event = Operation(nouns.Event, "GET /events/{}", by_id)

@@ -13,7 +13,13 @@ from typing import Literal
 import msgspec
 
 RuleCheck = Literal[
-    "minimum_months", "no_expiry", "no_fees", "cash_out", "maximum_value", "withdrawal_days"
+    "minimum_months",
+    "no_expiry",
+    "no_fees",
+    "cash_out",
+    "maximum_value",
+    "withdrawal_days",
+    "one_supply",
 ]
 EU = frozenset(
     (

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from florin.kit.errors import Refusal
 from florin.merchants.law.country_rules import CountryRule, RuleWarning, rules_in_force
 
+_PARAMS = {"maximum_value": "max_amount", "one_supply": "vat"}
+
 
 class RuleViolated(Refusal):
     """The law of a place where the program is sold does not allow this."""
@@ -16,13 +18,16 @@ class RuleViolated(Refusal):
 
 
 class CardTerms(NamedTuple):
-    """What the law looks at. Amounts are in minor units of `currency`."""
+    """What the law looks at. Amounts are in minor units of `currency`. `vat_country`: of
+    single-purpose cards, where what they buy is supplied.
+    """
 
     places: Sequence[str]
     currency: str
     max_amount: int
     max_balance: int | None
     expires_after_months: int | None
+    vat_country: str | None = None
 
 
 class LawScope(NamedTuple):
@@ -41,7 +46,7 @@ def find_violations(terms: CardTerms, day: date) -> list[CountryRule]:
     """
     months = terms.expires_after_months
     highest = max(terms.max_amount, terms.max_balance or 0)
-    checks = ("minimum_months", "no_expiry", "maximum_value")
+    checks = ("minimum_months", "no_expiry", "maximum_value", "one_supply")
     return [
         rule
         for rule in rules_in_force(terms.places, day, *checks)
@@ -52,7 +57,16 @@ def find_violations(terms: CardTerms, day: date) -> list[CountryRule]:
             and rule.currency == terms.currency
             and highest > rule.value
         )
+        or (rule.check == "one_supply" and _supplied_elsewhere(terms))
     ]
+
+
+def _supplied_elsewhere(terms: CardTerms) -> bool:
+    """Whether single-purpose cards are also sold outside of the one country of their supply: then
+    its VAT may not be the one that is due.
+    """
+    country = terms.vat_country
+    return country is not None and any(place.partition("-")[0] != country for place in terms.places)
 
 
 def warnings_of(rules: Sequence[CountryRule]) -> list[RuleWarning]:
@@ -74,7 +88,7 @@ def require_law(terms: CardTerms, scope: LawScope, *, before: CardTerms | None =
         raise RuleViolated(
             f"{first.law} ({first.id}) does not allow this in {first.place}: {_remedy(first)},"
             " name other places, or let an owner give the reason as override",
-            param="max_amount" if first.check == "maximum_value" else "expires_after_months",
+            param=_PARAMS.get(first.check, "expires_after_months"),
             extra={
                 "rule": first.id,
                 "source": first.source,
@@ -86,6 +100,8 @@ def require_law(terms: CardTerms, scope: LawScope, *, before: CardTerms | None =
 def _remedy(rule: CountryRule) -> str:
     if rule.check == "no_expiry":
         return "leave expires_after_months empty"
+    if rule.check == "one_supply":
+        return "give multi_purpose as the treatment of vat"
     if rule.check == "minimum_months":
         return f"give at least {rule.value} months, or none"
     return f"give at most {rule.value} as max_amount and max_balance"

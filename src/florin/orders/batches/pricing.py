@@ -16,21 +16,25 @@ from florin.ledger.refusals import (
     CurrencyMismatch,
     ProgramNotFound,
 )
+from florin.merchants.vat import Vat, vat_from_row
 from florin.orders.order import OrderItemRequest, OrderRequest
 from florin.orders.order_rows import PricedItem
 
 Programs = Mapping[tuple[UUID, UUID], Row]  # by merchant and id
 
 _PROGRAMS = """
-select p.merchant, p.id, p.currency, p.min_amount, p.max_amount, p.denominations
+select p.merchant, p.id, p.currency, p.min_amount, p.max_amount, p.denominations, p.vat_country,
+  p.vat_rate
 from florin.program p join unnest($1::uuid[], $2::uuid[]) as u (merchant, id)
   on p.merchant = u.merchant and p.id = u.id
 """
 # What would keep a top-up from its card, found before it is paid: afterwards it goes to review.
 _CARD = """
-select program, max_balance, balance, case when state in ('active', 'blocked')
-  and expires_at <= clock($1) then 'expired' else state::text end as state
-from florin.account where merchant = $1 and id = $2
+select a.program, a.max_balance, a.balance, case when a.state in ('active', 'blocked')
+  and a.expires_at <= clock($1) then 'expired' else a.state::text end as state,
+  c.vat_country, c.vat_rate
+from florin.account a join florin.card c on c.merchant = a.merchant and c.id = a.id
+where a.merchant = $1 and a.id = $2
 """
 _REFUSED = {
     "pending": "card_not_active",
@@ -69,10 +73,10 @@ async def price_items(
         if program is None or not row:
             raise ProgramNotFound(param=f"items[{n}].program")
         allowed = row["denominations"] or [item.amount]
-        card = None
+        card, vat = None, vat_from_row(row)
         if item.card is not None:
             card = parse_card_id(item.card, param=f"items[{n}].card")
-            await _check_top_up(tx, merchant, item, program, card, n)
+            vat = await _check_top_up(tx, merchant, item, program, card, n)
         elif not row["min_amount"] <= item.amount <= row["max_amount"] or (
             item.amount not in allowed
         ):
@@ -81,7 +85,7 @@ async def price_items(
             detail = f"all items of an order have one currency, {currency}"
             raise CurrencyMismatch(detail, param=f"items[{n}].program")
         currency = row["currency"]
-        items.append(PricedItem(item, program, card, currency))
+        items.append(PricedItem(item, program, card, currency, vat))
     cards = sum(item.request.count for item in items)
     if cards > most:
         raise InvalidRequest(f"an order has at most {most} cards, not {cards}", param="items")
@@ -90,7 +94,8 @@ async def price_items(
 
 async def _check_top_up(
     tx: Tx, merchant: UUID, item: OrderItemRequest, program: UUID, card: UUID, n: int
-) -> None:
+) -> Vat:
+    """Raises a refusal, or returns the VAT of the card."""
     row = await tx.one(_CARD, merchant, card)
     if row is None or row["program"] != program:
         raise CardNotFound(param=f"items[{n}].card")
@@ -101,3 +106,4 @@ async def _check_top_up(
     if item.count != 1 or item.recipient is not None:
         detail = "a top-up is of one card and has no recipient"
         raise InvalidRequest(detail, param=f"items[{n}].count")
+    return vat_from_row(row)

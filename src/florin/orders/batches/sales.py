@@ -10,7 +10,6 @@ from uuid import UUID
 
 import msgspec
 
-from florin.deliveries.payment_mails import PaidItem
 from florin.kit.observability import logging
 from florin.kit.postgres.database import Row, Tx
 from florin.orders.clawback import post_gateway
@@ -148,12 +147,7 @@ async def _enqueue_deliveries(
     ]
     for sale in sales:
         sold = [
-            PaidItem(
-                name=item["program_name"],
-                amount=item["amount"],
-                count=item["count"],
-                top_up=item["card"] is not None,
-            )
+            {**item, "name": item["program_name"], "top_up": item["card"] is not None}
             for item in items
             if item["orders"] == sale.order["id"]
         ]

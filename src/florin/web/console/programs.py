@@ -1,5 +1,7 @@
 """Programs: the rules of a kind of card."""
 
+import re
+from decimal import Decimal
 from typing import Any
 
 from litestar import get, post
@@ -11,7 +13,17 @@ from florin.web.internal_api import ApiProblem
 from florin.web.pages import PAGE, PageResponse, PageView
 from florin.web.visitors import Visitor
 
-_FIELDS = ("name", "min_amount", "max_amount", "denominations", "expires_after_months")
+_FIELDS = (
+    "name",
+    "min_amount",
+    "max_amount",
+    "denominations",
+    "expires_after_months",
+    "vat",
+    "vat_country",
+    "vat_rate",
+)
+_RATE = re.compile(r"(\d{1,3})(?:[.,](\d{1,2}))?")
 
 
 @get("/console/programs", **PAGE)
@@ -73,6 +85,7 @@ async def program_page(view: PageView, visitor: Visitor, program: str) -> PageRe
         "expires_after_months": "" if months is None else str(months),
         "for_sale": "on" if found["for_sale"] else "",
         "code_in_mail": "on" if found["code_in_mail"] else "",
+        **_typed_vat(found["vat"]),
     }
     return _show(frame, found, typed=typed, errors={})
 
@@ -115,7 +128,30 @@ def _read(view: PageView, form: PageForm, currency: str) -> tuple[dict[str, Any]
     body["expires_after_months"] = int(months) if months.isdecimal() else None
     if months and not months.isdecimal():
         errors["expires_after_months"] = view.word("Type a whole number of months, or nothing.")
-    return body, errors
+    vat, wrong_vat = _read_vat(view, form)
+    return body | {"vat": vat}, errors | wrong_vat
+
+
+def _read_vat(view: PageView, form: PageForm) -> tuple[dict[str, Any], dict[str, str]]:
+    """The VAT of the API's body, and what is wrong with it, by field."""
+    if form.text("vat") != "single_purpose":
+        return {"treatment": "multi_purpose"}, {}
+    errors: dict[str, str] = {}
+    country = form.text("vat_country").upper()
+    if not country:
+        errors["vat_country"] = view.word("Type the two letters of a country, such as DE.")
+    rate = _RATE.fullmatch(form.text("vat_rate").rstrip("% "))
+    if rate is None:
+        errors["vat_rate"] = view.word("Type a rate in percent, such as 19 or 5.5.")
+        return {}, errors
+    hundredths = int(rate[1]) * 100 + int((rate[2] or "").ljust(2, "0"))
+    return {"treatment": "single_purpose", "country": country, "rate": hundredths}, errors
+
+
+def _typed_vat(vat: dict[str, Any]) -> dict[str, str]:
+    """The fields of the form for the VAT of a program."""
+    rate = "" if vat["rate"] is None else f"{Decimal(vat['rate']).scaleb(-2).normalize():f}"
+    return {"vat": vat["treatment"], "vat_country": vat["country"] or "", "vat_rate": rate}
 
 
 def _amount(typed: str, currency: str) -> int | None:
