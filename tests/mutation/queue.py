@@ -92,6 +92,18 @@ _LEASES = (
 )  # fmt: skip
 
 _WORDS = (
+    _("slots of their own are not served", "src/florin/kit/queue/worker.py",
+      "group in self._slots.groups)\n", "group in self._slots.groups[:1])\n",
+      f"{WORKER}::test_slots_of_its_own_make_a_queue_hold_no_one_up"),
+    _("a queue with slots of its own takes those of others", "src/florin/kit/queue/slots.py",
+      "SlotGroup(each.own_slots, [each])", "SlotGroup(100, [each])",
+      f"{WORKER}::test_slots_of_its_own_make_a_queue_hold_no_one_up"),
+    _("a joint effect waits for another transaction", SQL,
+      "    select z.id from queue_job z where z.id = any (p_ids) and z.fence = any (p_fences)\n"
+      "    for update skip locked))\n  returning j.fence;",
+      "    select z.id from queue_job z where z.id = any (p_ids) and z.fence = any (p_fences)\n"
+      "    for update))\n  returning j.fence;",
+      f"{FENCE}::test_a_joint_effect_is_of_the_jobs_that_are_held"),
     _("a free slot is not notified", "src/florin/kit/queue/slots.py",
       "            self._freed()\n", "            pass\n",
       f"{RULES}::test_a_free_slot_claims_the_next_job_at_once"),

@@ -36,7 +36,7 @@ grant insert, delete on process to {role};
 grant update (seen_at) on process to {role};
 grant usage on sequence queue_fence to {role};
 grant select on sequence posting_counter to {role};
-grant execute on function queue_claim, queue_places, queue_allowance, queue_heartbeat, queue_hold, queue_complete,
+grant execute on function queue_claim, queue_places, queue_allowance, queue_heartbeat, queue_hold, queue_hold_all, queue_complete,
   queue_fail, queue_give_back, queue_continue, queue_reap, queue_begin, queue_put, queue_slot, queue_relay,
   queue_tick, queue_count, queue_prune, queue_facts to {role};
 grant execute on function seal_audit to {role};

@@ -3,6 +3,7 @@
 Two workers claim the same job, the second after the lease of the first expired.
 """
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -71,6 +72,7 @@ async def test_claims_do_not_wait_for_each_other(rows: Any, app: Any) -> None:
     ("verb", "nothing"),
     [
         ("queue_hold($1, $2, '60 s')", False),
+        ("(select count(*) from queue_hold_all(array[$1], array[$2], '60 s'))", 0),
         ("queue_begin($1, $2)", False),
         ("queue_continue($1, $2, '0')", False),
         ("queue_fail($1, $2, 'late', '0', true)", None),
@@ -107,6 +109,32 @@ async def test_an_effect_without_the_lease_is_rolled_back(rows: Any, database: A
     async with QueuedJob(current, database, lease=PLAN.lease).effect(last=True) as tx:
         await tx.run(insert, "current")
     assert [row["word"] for row in await rows.fetch("select word from florin.toy")] == ["current"]
+    assert await left(rows) == 0
+
+
+async def test_a_joint_effect_is_of_the_jobs_that_are_held(rows: Any, database: Any) -> None:
+    """Not of one whose lease was lost, nor of one whose row is locked: it does not wait."""
+    expired, current = await two_holders(rows)
+    await fill(rows, word("y"), word("z"))
+    busy, free = await rows.fetch(CLAIM, 2)
+    lost, busy, free = (QueuedJob(row, database, lease=PLAN.lease) for row in (expired, busy, free))
+    async with rows.transaction():
+        await rows.fetchrow("select from florin.queue_job where id = $1 for update", busy.id)
+        async with asyncio.timeout(5), free.joint_effect([lost, busy, free]) as effect:
+            assert list(effect.held) == [free]
+            effect.last.extend(effect.held)
+    assert (lost.finished, busy.finished, free.finished) == (False, False, True)
+    ids = [row["id"] for row in await rows.fetch("select id from florin.queue_job order by id")]
+    assert ids == sorted([current["id"], busy.id])
+
+
+async def test_a_lease_does_not_expire_during_a_joint_effect(rows: Any, database: Any) -> None:
+    await fill(rows, word("x"))
+    job = QueuedJob(await rows.fetchrow(CLAIM, 1), database, lease=PLAN.lease)
+    await rows.execute(LAPSE)
+    async with job.joint_effect([job]) as effect, database.connection() as other:
+        assert await other.fetch("select * from queue_reap()") == []
+        effect.last.append(job)
     assert await left(rows) == 0
 
 

@@ -131,6 +131,21 @@ async def test_a_job_that_cannot_finish_is_returned(play: Crew, owner: Any) -> N
     assert not await noted(owner, "long")
 
 
+async def test_slots_of_its_own_make_a_queue_hold_no_one_up(play: Crew, owner: Any) -> None:
+    """Neither does another queue that has all shared slots hold it up."""
+    await fill(owner, *(word(f"own {n}", "slow own", "own", seconds=600) for n in range(4)))
+    play.start("1", TOYS_FINISH_S="1")
+    await until(lambda: begun(owner, "own 2:begun", 1))
+    await fill(owner, word("shared"))
+    await until(lambda: noted(owner, "shared"))
+    assert not await noted(owner, "own 3%")  # it has three slots
+    await owner.execute("delete from florin.queue_job where queue = 'own'")
+    await fill(owner, word("long", "slow", seconds=600))
+    await until(lambda: noted(owner, "long:begun"))
+    await fill(owner, word("own", "slow own", "own", seconds=0))
+    await until(lambda: noted(owner, "own"))
+
+
 @pytest.mark.slow
 async def test_a_long_job_resumes_at_its_progress(play: Crew, owner: Any) -> None:
     await fill(owner, word("long", "steps"))

@@ -150,6 +150,7 @@ PLAN = WorkPlan(
             name="slowly", importance=4, per_second=10, kinds={"seldom": JobType(run=effect)}
         ),
         QueueConfig(name="ticks", importance=5, kinds={"tick": JobType(run=effect)}),
+        QueueConfig(name="own", importance=5, own_slots=3, kinds={"slow own": JobType(run=slow)}),
         QueueConfig(name="heard", importance=6, kinds={"heard": JobType(run=effect)}),
     ),
     schedules=(Schedule(name="minutely", cron="* * * * *", queue="ticks", kind="tick"),),

@@ -33,7 +33,8 @@ class QueueConfig:
     `per_second`: limits for the whole fleet. `max_running_per_worker`: the limit of one worker, so
     that long jobs leave slots for others. `max_running_per_merchant`: the limit of one merchant, so
     that others get slots; requires `max_running`, which serializes claims. Merchants always take
-    turns.
+    turns. `own_slots`: slots of its own in each worker, in addition to those that the others share:
+    for jobs that wait for another system, so that they hold no one up while it is slow.
     `objective_s`: the time within which a job should start; None: no objective.
     """
 
@@ -47,6 +48,7 @@ class QueueConfig:
     max_running_per_worker: int | None = None
     max_running_per_merchant: int | None = None
     per_second: float | None = None
+    own_slots: int | None = None
     objective_s: float | None = None
 
     def __post_init__(self) -> None:

@@ -1,7 +1,8 @@
 """Job: one task, run by the worker that holds its lease."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -84,6 +85,31 @@ class QueuedJob:
                 )
         self.finished = self.finished or last
 
+    @asynccontextmanager
+    async def joint_effect(self, jobs: Sequence["QueuedJob"]) -> AsyncGenerator["JointEffect"]:
+        """One transaction for the effects of several jobs of this worker, of those that it holds.
+
+        A job that is not in `held` must have no effect here: its own `effect` finds out why.
+        """
+        async with self._database.transaction() as tx:
+            rows = await tx.all(
+                "select fence from queue_hold_all($1, $2, $3) as fence",
+                [job.id for job in jobs],
+                [job.fence for job in jobs],
+                self._lease,
+            )
+            fences = {row["fence"] for row in rows}
+            effect = JointEffect(tx, [job for job in jobs if job.fence in fences])
+            yield effect
+            if effect.last:
+                await tx.all(
+                    "select queue_complete($1, $2)",
+                    [job.id for job in effect.last],
+                    [job.fence for job in effect.last],
+                )
+        for job in effect.last:
+            job.finished = True
+
     async def step(self, tx: Tx) -> None:
         """Record progress, within an effect: attempts are counted anew, since a long job may lose
         more workers than a short one. A job without progress still runs out of attempts.
@@ -93,3 +119,14 @@ class QueuedJob:
             self.id,
             self.fence,
         )
+
+
+@dataclass(slots=True)
+class JointEffect:
+    """A transaction of several jobs: `held` are theirs whose leases it holds, `last` those that it
+    completes.
+    """
+
+    tx: Tx
+    held: Sequence[QueuedJob]
+    last: list[QueuedJob] = field(default_factory=list[QueuedJob])

@@ -179,6 +179,20 @@ begin
   return found;
 end $$;
 
+-- The same for the jobs of one worker that share a transaction: returns the fences that it holds. It
+-- waits for no one: a job that another transaction has, even that of the heartbeat, is left out.
+create function queue_hold_all(p_ids bigint[], p_fences bigint[], p_lease interval)
+returns setof bigint
+language plpgsql volatile set search_path from current
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+begin
+  return query update queue_job j set lease_until = clock_timestamp() + p_lease
+  where j.id = any (array(
+    select z.id from queue_job z where z.id = any (p_ids) and z.fence = any (p_fences)
+    for update skip locked))
+  returning j.fence;
+end $$;
+
 -- Done: the jobs that were still ours are gone. Returns their ids.
 create function queue_complete(p_ids bigint[], p_fences bigint[])
 returns setof bigint

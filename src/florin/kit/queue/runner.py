@@ -16,7 +16,7 @@ from florin.kit.postgres.database import BROKEN, PoolTimeout
 from florin.kit.queue.config import QueueConfig
 from florin.kit.queue.job import Continue, LeaseLost, PermanentFailure, QueuedJob
 from florin.kit.queue.results import Ended, JobFailure, ResultWriter, job_failure
-from florin.kit.queue.slots import JobSlots
+from florin.kit.queue.slots import JobSlots, SlotGroup
 
 OVERDUE_S = 5.0  # after its timeout, a job that ignores cancellation is abandoned
 ALONE_S = 3.0  # for the start of an isolated process
@@ -27,7 +27,7 @@ _EXPECTED = (PermanentFailure, TimeoutError, Refusal, *BROKEN, PoolTimeout)  # n
 
 class SlotRunners:
     """The slots of a worker. `context` is passed to job functions; `alone` runs a job whose worker
-    was lost twice in its own process; `room` is set when a slot becomes free.
+    was lost twice in its own process.
     """
 
     def __init__(
@@ -38,7 +38,6 @@ class SlotRunners:
         *,
         context: Any,
         alone: Callable[[QueuedJob], Awaitable[Continue | None]],
-        room: asyncio.Event,
     ) -> None:
         self.late = False  # the time to finish is over: running jobs are released
         self._queues = queues
@@ -46,12 +45,12 @@ class SlotRunners:
         self._outcomes = outcomes
         self._context = context
         self._alone = alone
-        self._room = room
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, number: int) -> None:
-        for _ in range(number):
-            self._start_one()
+    def start(self) -> None:
+        for group in self._slots.groups:
+            for _ in range(group.size):
+                self._start_one(group)
 
     async def end(self) -> int:
         """Cancel the remaining jobs; return how many ignore cancellation."""
@@ -62,20 +61,20 @@ class SlotRunners:
         _, unresponsive = await asyncio.wait(self._tasks, timeout=1)
         return len(unresponsive)
 
-    def _start_one(self) -> None:
-        task = asyncio.ensure_future(self._run_forever())
+    def _start_one(self, group: SlotGroup) -> None:
+        task = asyncio.ensure_future(self._run_forever(group))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run_forever(self) -> None:
+    async def _run_forever(self, group: SlotGroup) -> None:
         while True:
-            job = await self._slots.backlog.get()
+            job = await group.backlog.get()
             if not self._slots.owns(job):
                 continue
             started = time.perf_counter()
-            ended = await self._run(job)
+            ended = await self._run(group, job)
             seconds = time.perf_counter() - started
-            timeout = self._slots.begun.pop(job.fence, None)
+            timeout = group.begun.pop(job.fence, None)
             self._slots.record_duration(job.queue, seconds)
             metrics.queue_run_seconds.labels(job.queue).observe(seconds)
             if timeout is None:
@@ -87,25 +86,25 @@ class SlotRunners:
                 self._outcomes.add(job, ended, seconds=seconds)
             else:
                 metrics.queue_fenced.labels(job.queue).inc()
-            self._room.set()
+            group.room.set()
 
-    async def _run(self, job: QueuedJob) -> Ended:
+    async def _run(self, group: SlotGroup, job: QueuedJob) -> Ended:
         """Run the job's function until it ends, fails or times out."""
         structlog.contextvars.bind_contextvars(job=job.id, queue=job.queue)
         cause = parse_cause(job.trace)
         trace = tracing.begin_caused(cause.trace, f"job {job.queue} {job.kind}", "consumer")
         bind_work(cause.request_id, trace)
-        ended = await self._run_within_limits(job)
+        ended = await self._run_within_limits(group, job)
         if trace is not None:
             _end_trace(trace, job, ended)
         return ended
 
-    async def _run_within_limits(self, job: QueuedJob) -> Ended:
+    async def _run_within_limits(self, group: SlotGroup, job: QueuedJob) -> Ended:
         queue = self._queues[job.queue]
         try:
             extra_s = ALONE_S if job.crashes >= LOST_MOST else 0
             async with asyncio.timeout(queue.timeout_s + extra_s) as timeout:
-                self._slots.begun[job.fence] = timeout
+                group.begun[job.fence] = timeout
                 if job.crashes:
                     await self._outcomes.begin(job)
                 if job.crashes >= LOST_MOST:
@@ -127,11 +126,12 @@ class SlotRunners:
     def leave_overdue(self) -> None:
         """Abandon jobs that ignore their timeout: they lose their lease and their slot."""
         now = asyncio.get_running_loop().time()
-        for fence, timeout in list(self._slots.begun.items()):
-            when = timeout.when()
-            if timeout.expired() and when is not None and now > when + OVERDUE_S:
-                self._slots.leave(fence)
-                self._start_one()
+        for group in self._slots.groups:
+            for fence, timeout in list(group.begun.items()):
+                when = timeout.when()
+                if timeout.expired() and when is not None and now > when + OVERDUE_S:
+                    self._slots.leave(group, fence)
+                    self._start_one(group)
 
 
 def _end_trace(trace: TraceContext, job: QueuedJob, ended: Ended) -> None:

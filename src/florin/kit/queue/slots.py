@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from florin.kit.queue.config import QueueConfig
 from florin.kit.queue.job import QueuedJob
@@ -13,46 +14,69 @@ _USUAL_S = 1.0  # assumed run time before the first job: so long that none are c
 _WEIGHT = 0.05  # of the newest run in the running mean
 
 
+@dataclass(eq=False, slots=True)
+class SlotGroup:
+    """Slots that queues share, or that one queue has of its own. `room` is set when one may have
+    become free.
+    """
+
+    size: int
+    queues: Sequence[QueueConfig]
+    backlog: asyncio.Queue[QueuedJob] = field(default_factory=asyncio.Queue[QueuedJob])
+    begun: dict[int, asyncio.Timeout] = field(default_factory=dict[int, asyncio.Timeout])
+    room: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class JobSlots:
     """The jobs of one worker by fence: the same job may be claimed again under another fence.
 
     A job is in `held` from its claim until its outcome is written. `freed` is called when a job of
-    a queue with limits is removed: another one may be claimed now.
+    a queue with limits is removed: another one may be claimed now. `concurrency`: the slots that
+    queues without slots of their own share.
     """
 
     def __init__(
         self, queues: Mapping[str, QueueConfig], concurrency: int, freed: Callable[[], None]
     ) -> None:
         self.held: dict[int, QueuedJob] = {}
-        self.begun: dict[int, asyncio.Timeout] = {}
-        self.backlog: asyncio.Queue[QueuedJob] = asyncio.Queue()
+        self.shared = SlotGroup(
+            concurrency, [each for each in queues.values() if each.own_slots is None]
+        )
+        self.groups = [self.shared]
+        for each in queues.values():
+            if each.own_slots is not None:
+                self.groups.append(SlotGroup(each.own_slots, [each]))
         self._queues = queues
-        self._concurrency = concurrency
+        self._group_of = {each.name: group for group in self.groups for each in group.queues}
         self._freed = freed
         self._mean_s = dict.fromkeys(queues, _USUAL_S)
 
-    def wanted_count(self) -> dict[str, int]:
-        """How many jobs of each queue to claim now."""
-        free = max(0, self._concurrency - len(self.begun) - self.backlog.qsize())
+    def wanted_count(self, group: SlotGroup) -> dict[str, int]:
+        """How many jobs of each queue of a group to claim now."""
+        free = max(0, group.size - len(group.begun) - group.backlog.qsize())
         held = Counter(job.queue for job in self.held.values())
         counts: dict[str, int] = {}
-        for name, queue in self._queues.items():
-            ahead = min(PREFETCH_MAX, int(self._concurrency * PREFETCH_S / self._mean_s[name]))
-            count = free + (ahead if self.backlog.qsize() <= ahead // 2 else 0)
+        for queue in group.queues:
+            ahead = min(PREFETCH_MAX, int(group.size * PREFETCH_S / self._mean_s[queue.name]))
+            count = free + (ahead if group.backlog.qsize() <= ahead // 2 else 0)
             if queue.max_running_per_worker is not None:
-                count = min(count, queue.max_running_per_worker - held[name])
+                count = min(count, queue.max_running_per_worker - held[queue.name])
             if count > 0 and queue.kinds:
-                counts[name] = count
+                counts[queue.name] = count
         return counts
 
     def take(self, job: QueuedJob) -> None:
         self.held[job.fence] = job
-        self.backlog.put_nowait(job)
+        self._group_of[job.queue].backlog.put_nowait(job)
 
     def record_duration(self, queue: str, seconds: float) -> None:
         self._mean_s[queue] += _WEIGHT * (max(seconds, 1e-6) - self._mean_s[queue])
         if seconds < self._mean_s[queue] / 2:  # fast runs lower the assumed time quickly
             self._mean_s[queue] = max(seconds, self._mean_s[queue] / 2)
+
+    @property
+    def running(self) -> int:
+        return sum(len(group.begun) for group in self.groups)
 
     def owns(self, job: QueuedJob) -> bool:
         return job.fence in self.held
@@ -62,12 +86,12 @@ class JobSlots:
 
     def lose(self, fence: int) -> None:
         """The lease is lost: cancel the job at its next await."""
-        if self._let_go(fence) and fence in self.begun:
-            self.begun[fence].reschedule(asyncio.get_running_loop().time())
+        if self._let_go(fence):
+            _interrupt(group.begun[fence] for group in self.groups if fence in group.begun)
 
-    def leave(self, fence: int) -> None:
+    def leave(self, group: SlotGroup, fence: int) -> None:
         """Abandon a job that ignores cancellation; its slot is free."""
-        del self.begun[fence]
+        del group.begun[fence]
         self._let_go(fence)
 
     def _let_go(self, fence: int) -> bool:
@@ -78,15 +102,21 @@ class JobSlots:
 
     def interrupt(self) -> None:
         """Cancel all running jobs at their next await."""
-        now = asyncio.get_running_loop().time()
-        for timeout in list(self.begun.values()):
-            timeout.reschedule(now)
+        for group in self.groups:
+            _interrupt(list(group.begun.values()))
 
     def drop_backlog(self) -> list[QueuedJob]:
         """Remove and return the claimed jobs that have not started."""
         dropped: list[QueuedJob] = []
-        while not self.backlog.empty():
-            job = self.backlog.get_nowait()
-            if self.owns(job):
-                dropped.append(job)
+        for group in self.groups:
+            while not group.backlog.empty():
+                job = group.backlog.get_nowait()
+                if self.owns(job):
+                    dropped.append(job)
         return dropped
+
+
+def _interrupt(timeouts: Iterable[asyncio.Timeout]) -> None:
+    now = asyncio.get_running_loop().time()
+    for timeout in timeouts:
+        timeout.reschedule(now)

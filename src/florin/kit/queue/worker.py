@@ -1,6 +1,6 @@
 """Worker: claims jobs, runs them, renews their leases, and stops without losing one.
 
-Concurrent loops: claim jobs, run them (`concurrency` at once), write outcomes, send heartbeats,
+Concurrent loops: claim jobs for each group of slots, run them, write outcomes, send heartbeats,
 move the outbox into the queue, and maintain (expired leases, scheduled jobs). Each survives a
 database outage. Heartbeats continue until the last job has ended, also while stopping.
 """
@@ -11,6 +11,7 @@ import faulthandler
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +25,7 @@ from florin.kit.queue.config import WorkPlan
 from florin.kit.queue.job import Continue, QueuedJob
 from florin.kit.queue.results import ResultWriter
 from florin.kit.queue.runner import SlotRunners
-from florin.kit.queue.slots import JobSlots
+from florin.kit.queue.slots import JobSlots, SlotGroup
 from florin.kit.valkey.notifications import Notifier
 
 FINISH_WITHIN_S = 25.0  # of a stop, for jobs that run
@@ -76,10 +77,9 @@ class QueueWorker:
             (name, kind.version) for queue in plan.queues for name, kind in queue.kinds.items()
         ]
         self._stop = asyncio.Event()
-        self._room = asyncio.Event()
         self._ticks: dict[str, datetime] = {}
         self._runners = SlotRunners(
-            self._queues, self._slots, self._outcomes, context=context, alone=alone, room=self._room
+            self._queues, self._slots, self._outcomes, context=context, alone=alone
         )
         self.unresponsive = 0  # jobs that ignored cancellation
 
@@ -87,16 +87,17 @@ class QueueWorker:
         """Claim no more jobs, finish the running ones."""
         self._stop.set()
         self._notifier.notify_local()
-        self._room.set()
+        for group in self._slots.groups:
+            group.room.set()
 
     async def run(self) -> None:
         """Run jobs until `stop`; return when no job is held any more."""
         await self._forever(self._introduce, once=True)
-        self._runners.start(self._concurrency)
-        taking = [
-            asyncio.ensure_future(self._forever(step))
-            for step in (self._take, self._move, self._tend)
-        ]
+        self._runners.start()
+        # A loop for each group: while one waits for a job it does not see room in another.
+        claiming = (partial(self._take, group) for group in self._slots.groups)
+        steps = (*claiming, self._move, self._tend)
+        taking = [asyncio.ensure_future(self._forever(step)) for step in steps]
         keeping = [
             asyncio.ensure_future(self._outcomes.write_forever()),
             asyncio.ensure_future(self._forever(self._beat)),
@@ -126,22 +127,23 @@ class QueueWorker:
                 if once:
                     return
             except _AWAY as error:
-                _log.warning("the database is away", during=step.__name__, error=repr(error))
+                name = getattr(step, "func", step).__name__
+                _log.warning("the database is away", during=name, error=repr(error))
                 await asyncio.sleep(_AWAY_S)
 
     async def _introduce(self) -> None:
         await maintenance.declare_queues(self._control, self._plan)
         await self._say_hello()
 
-    async def _take(self) -> None:
-        """Claim as many jobs as there are free slots, or wait."""
+    async def _take(self, group: SlotGroup) -> None:
+        """Claim as many jobs as a group has free slots, or wait."""
         words = self._notifier.words  # a notification during the claim must end the wait below
-        counts = self._slots.wanted_count()
+        counts = self._slots.wanted_count(group)
         if not counts:
-            self._room.clear()
+            group.room.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):
-                    await self._room.wait()
+                    await group.room.wait()
             return
         rows = await self._control.all(
             _CLAIM,
@@ -212,7 +214,7 @@ class QueueWorker:
         await asyncio.sleep(self._plan.lease.total_seconds() / 4)
 
     async def _say_hello(self) -> None:
-        busy = len(self._slots.begun)
+        busy = len(self._slots.shared.begun)
         metrics.queue_busy.set(busy)
         async with self._control.connection() as connection:
             await connection.execute(
@@ -229,13 +231,13 @@ class QueueWorker:
 
     async def _finish(self) -> None:
         """Release jobs that did not start, finish the running ones, write outcomes."""
-        _log.info("stopping", running=len(self._slots.begun))
+        _log.info("stopping", running=self._slots.running)
         with contextlib.suppress(*_AWAY):
             await self._outcomes.give_back(self._slots.drop_backlog())
-        await _until(lambda: not self._slots.begun, FINISH_WITHIN_S)
+        await _until(lambda: not self._slots.running, FINISH_WITHIN_S)
         self._runners.late = True
         self._slots.interrupt()
-        await _until(lambda: not self._slots.begun and not self._outcomes.waiting, WRITE_WITHIN_S)
+        await _until(lambda: not self._slots.running and not self._outcomes.waiting, WRITE_WITHIN_S)
         with contextlib.suppress(*_AWAY):
             await self._outcomes.give_back(list(self._slots.held.values()))
             await self._outcomes.count()
