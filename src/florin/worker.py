@@ -9,8 +9,8 @@ from florin.cards.jobs.bulk_issue import BulkIssuer
 from florin.cards.jobs.import_cards import CardImporter
 from florin.cards.page_facts import open_voucher
 from florin.deliveries import account_mails, reminders, schedule
+from florin.deliveries.attempts.sending import DeliverySender
 from florin.deliveries.notices.failed_jobs import notify_of_failed_jobs
-from florin.deliveries.sending import DeliverySender
 from florin.identity import audit_seals, jobs
 from florin.identity.credentials.email_tokens import EmailTokens
 from florin.kit.encryption import Sealer
@@ -175,6 +175,8 @@ async def _account_events(job: QueuedJob, parts: WorkerServices) -> None:
 
 DUE_WORK = (EXPIRY, DELIVERIES, DueWork(is_settled=webhooks_are_settled))  # of time alone, in order
 
+SENDING_SLOTS = 16  # messages at once, and so connections of a worker to the mail server
+
 # The most important first. Queues without kinds are reserved for planned deliveries.
 PLAN = WorkPlan(
     queues=(
@@ -197,6 +199,7 @@ PLAN = WorkPlan(
             importance=10,
             objective_s=60,
             attempts=8,
+            own_slots=SENDING_SLOTS,
             kinds={
                 "send": JobType(run=_send_delivery),
                 "account": JobType(run=_prepare_account_mail),
@@ -206,6 +209,7 @@ PLAN = WorkPlan(
             name="sms-delivery",
             importance=11,
             objective_s=60,
+            own_slots=SENDING_SLOTS,
             kinds={"send": JobType(run=_send_delivery)},
         ),
         QueueConfig(

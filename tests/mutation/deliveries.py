@@ -3,13 +3,15 @@
 from tests.mutation.mutation import without as _
 
 DELIVERY = "src/florin/deliveries/delivery.py"
-SENDING = "src/florin/deliveries/sending.py"
+SENDING = "src/florin/deliveries/attempts/sending.py"
+ROWS = "src/florin/deliveries/attempts/rows.py"
 LINKS = "src/florin/deliveries/card_links.py"
 DELIVERING = "src/florin/cards/delivering.py"
 FACTS = "src/florin/cards/page_facts.py"
 COMPOSING = "src/florin/deliveries/composing.py"
 _MAILS = "tests/deliveries/test_sending.py"
 _API = "tests/deliveries/test_delivery_api.py"
+_ROWS = "tests/deliveries/test_attempt_rows.py"
 _UNIT = "tests/deliveries/test_delivery.py"
 
 _BOUNCES = "tests/deliveries/test_bounces.py"
@@ -76,15 +78,28 @@ DELIVERIES = (
     _("a notice that comes back is a cause of notices", _SUBSCRIPTIONS,
       "and d.state = 'bounced' and d.kind in ('gift', 'reminder')", "and d.state = 'bounced'",
       f"{_NOTICES}::test_a_bounce_is_one_mail_and_names_no_one"),
-    _("a repetition is not counted", SENDING,
+    _("a repetition is not counted", ROWS,
       "d.repeated + (d.state = 'sending')::integer", "d.repeated",
       f"{_MAILS}::test_a_killed_worker_repeats_under_the_same_message_id"),
+    _("a shared transaction waits for a row", ROWS, 'f"{_LOCK} skip locked"', "_LOCK",
+      f"{_ROWS}::test_a_row_in_other_hands_delays_no_other"),
+    _("outcomes that were refused together are lost", ROWS,
+      "count=len(jobs))\n        return False\n", "count=len(jobs))\n        return True\n",
+      f"{_ROWS}::test_what_is_refused_together_is_written_one_by_one"),
+    _("a job in a shared transaction needs no lease", "src/florin/kit/queue/job.py",
+      "[job for job in jobs if job.fence in fences]", "list(jobs)",
+      f"{_ROWS}::test_a_job_that_lost_its_lease_writes_nothing"),
+    _("a sent message leaves its job", ROWS,
+      "effect.last.extend(item.job for item in written if item.ended.again_s is None)", "pass",
+      f"{_ROWS}::test_attempts_of_the_same_time_share_two_transactions"),
+    _("a header of a mail has a line break", "src/florin/deliveries/channels/mime.py",
+      '" ".join(content.subject.split())', "content.subject",
+      "tests/deliveries/test_mime.py::test_headers_of_others_stay_their_own"),
     _("each attempt has its own Message-ID", SENDING,
       ".{row['generation']}\"", ".{row['attempts']}\"",
       f"{_MAILS}::test_a_killed_worker_repeats_under_the_same_message_id"),
-    _("a delivery that is being sent is not sent again", SENDING,
-      "d.generation = $3 and d.state in ('due', 'sending')\nreturning d.*",
-      "d.generation = $3 and d.state = 'due'\nreturning d.*",
+    _("a delivery that is being sent is not sent again", ROWS,
+      "  and d.state in ('due', 'sending')\nreturning d.*", "  and d.state = 'due'\nreturning d.*",
       f"{_MAILS}::test_a_killed_worker_repeats_under_the_same_message_id"),
     _("an outage ends a delivery", SENDING,
       "if not failure.again or attempts >= ATTEMPTS:", "if failure:",

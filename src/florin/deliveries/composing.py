@@ -1,6 +1,6 @@
 """Composing: the content of each kind of message, from the rows that it is about."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,9 +11,9 @@ import msgspec
 from florin.deliveries.channels.pdf import Voucher
 from florin.deliveries.content import Attachment, CardTile, MessageContent
 from florin.deliveries.delivery import CAUSE_OF_ACCOUNT
-from florin.deliveries.look import HOUSE, MerchantLook, read_look
+from florin.deliveries.look import HOUSE, MerchantLook, read_looks
 from florin.deliveries.notices.mails import compose_staff_mail, read_staff_notice
-from florin.deliveries.payment_mails import compose_payment_mail, read_notice
+from florin.deliveries.payment_mails import PaymentNotice, compose_payment_mail, read_notice
 from florin.deliveries.texts import text_of
 from florin.kit.amounts import format_amount, format_last_day
 from florin.kit.postgres.database import Row, Tx
@@ -23,17 +23,19 @@ select m.name as merchant_name, m.timezone, b.role, a.state::text as card_state,
   a.balance, a.expires_at, c.recipient_name, c.last4,
   a.expires_at <= clock(m.id) as over,
   (select s.reason from florin.suppression s
-    where s.merchant = m.id and s.address = $6) as suppressed,
+    where s.merchant = m.id and s.address = w.address) as suppressed,
   t.used_at is not null or t.expires_at <= clock_timestamp() as token_over,
   o.id as orders, o.token_sealed as order_token, p.code_in_mail
-from florin.merchant m
-left join florin.orders o on o.merchant = m.id and o.id = $5
-left join florin.email_token t on t.merchant = m.id and t.id = $4
-left join florin.member b on b.merchant = m.id and b.id = $3
-left join florin.account a on a.merchant = m.id and a.id = $2
+from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[])
+  with ordinality as w (merchant, card, member, token, orders, address, n)
+join florin.merchant m on m.id = w.merchant
+left join florin.orders o on o.merchant = m.id and o.id = w.orders
+left join florin.email_token t on t.merchant = m.id and t.id = w.token
+left join florin.member b on b.merchant = m.id and b.id = w.member
+left join florin.account a on a.merchant = m.id and a.id = w.card
 left join florin.program p on p.merchant = m.id and p.id = a.program
-left join florin.card c on c.merchant = m.id and c.id = $2
-where m.id = $1
+left join florin.card c on c.merchant = m.id and c.id = w.card
+order by w.n
 """
 # The pages that take the tokens of account mails, by kind; a token is safe in a URL.
 _PAGES = {
@@ -78,18 +80,41 @@ class MessageFacts(msgspec.Struct, kw_only=True, frozen=True):
         return None
 
 
-async def find_message_facts(tx: Tx, merchant: UUID, row: Row) -> MessageFacts:
+async def find_message_facts(tx: Tx, rows: Sequence[Row]) -> list[MessageFacts]:
+    """What the messages of rows of `delivery` are about, in their order."""
+    if not rows:
+        return []
+    about = [_about(row) for row in rows]
+    found = await tx.all(_FACTS, *(list(column) for column in zip(*about, strict=True)))
+    assert len(found) == len(rows), "merchants are never deleted"
+    dressed = {row["merchant"] for row in rows if _has_look(row)}
+    looks = await read_looks(tx, dressed) if dressed else {}
+    facts: list[MessageFacts] = []
+    for row, each in zip(rows, found, strict=True):
+        values: Mapping[str, Any] = each
+        facts.append(
+            MessageFacts(**values, look=looks[row["merchant"]] if _has_look(row) else HOUSE)
+        )
+    return facts
+
+
+def _about(row: Row) -> tuple[Any, ...]:
+    """The arrays' elements of _FACTS, in their order."""
     cause: str = row["cause"]
     token = (
         UUID(cause.removeprefix(CAUSE_OF_ACCOUNT)) if cause.startswith(CAUSE_OF_ACCOUNT) else None
     )
-    notice = None if read_staff_notice(row) else read_notice(row)
+    notice = _notice(row)
     order = None if notice is None else notice.order
-    facts = await tx.one(_FACTS, merchant, row["card"], row["member"], token, order, row["address"])
-    assert facts is not None, "merchants are never deleted"
-    values: Mapping[str, Any] = facts
-    look = HOUSE if row["card"] is None and notice is None else await read_look(tx, merchant)
-    return MessageFacts(**values, look=look)
+    return row["merchant"], row["card"], row["member"], token, order, row["address"]
+
+
+def _notice(row: Row) -> PaymentNotice | None:
+    return None if read_staff_notice(row) else read_notice(row)
+
+
+def _has_look(row: Row) -> bool:
+    return row["card"] is not None or _notice(row) is not None
 
 
 def compose_message(

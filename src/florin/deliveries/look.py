@@ -3,7 +3,7 @@
 The colours are those of the card on its pages. Text on the card reads at 4.5 : 1 or more.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -12,8 +12,9 @@ from florin.kit.colors import ink_on, mix_colors, readable_shade
 from florin.kit.postgres.database import Database, Tx
 
 _NIGHT = "#161E1B"  # the ground of a mail in the dark
-_LOOK = """
-select card_color, line_color, logo, logo_kind from florin.branding where merchant = $1
+_LOOKS = """
+select merchant, card_color, line_color, logo, logo_kind from florin.branding
+where merchant = any ($1)
 """
 
 
@@ -67,4 +68,12 @@ def look_from(row: Mapping[str, Any] | None) -> MerchantLook:
 
 
 async def read_look(reader: Database | Tx, merchant: UUID) -> MerchantLook:
-    return look_from(await reader.one(_LOOK, merchant))
+    return (await read_looks(reader, [merchant]))[merchant]
+
+
+async def read_looks(
+    reader: Database | Tx, merchants: Collection[UUID]
+) -> dict[UUID, MerchantLook]:
+    """The look of each merchant."""
+    rows = {row["merchant"]: row for row in await reader.all(_LOOKS, list(merchants))}
+    return {merchant: look_from(rows.get(merchant)) for merchant in merchants}

@@ -8,28 +8,28 @@ it again under the same Message-ID, by which servers and readers recognise it, a
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from florin.deliveries.channels.email import Envelope, MessageNotSent, SmtpSender
+from florin.deliveries.attempts.rows import AttemptRows, DeliveryKey, Ended
+from florin.deliveries.channels.email import MessageNotSent, SmtpSender
+from florin.deliveries.channels.mime import Envelope
 from florin.deliveries.channels.pdf import Paper, PdfNotInstalled, Voucher, render_voucher
 from florin.deliveries.channels.sms import TextMessage, TwilioSender
 from florin.deliveries.composing import (
     MessageFacts,
     compose_message,
     compose_text_message,
-    find_message_facts,
 )
 from florin.deliveries.delivery import FAILURE_MAX, QUEUES, secret_binding
 from florin.deliveries.notices.mails import read_staff_notice
-from florin.deliveries.notices.subscriptions import NEEDED_SCOPE, notify_of_bounce
+from florin.deliveries.notices.subscriptions import NEEDED_SCOPE
 from florin.deliveries.sms_reports import report_url
 from florin.identity.scopes import ROLES
 from florin.kit import ids
 from florin.kit.encryption import Sealer, UnsealFailed
 from florin.kit.observability import logging, metrics
-from florin.kit.postgres.database import Row, Tx
+from florin.kit.postgres.database import Row
 from florin.kit.queue.job import Continue, QueuedJob
 from florin.kit.settings import Settings
 
@@ -42,7 +42,6 @@ _SUPPRESSED = (
 )
 _CODE_REPLACED = "its mail has the code, which was replaced meanwhile: send it again"
 _SUPPRESSIBLE = ("gift", "reminder")
-_ACCOUNT_MAILS = ("invitation", "password_reset", "email_verification")
 # Reads the card of a link with its code, by the token; None if the code was replaced.
 VoucherReader = Callable[[str], Awaitable[tuple[Voucher, Paper] | None]]
 _log = logging.get_logger()
@@ -50,35 +49,11 @@ for _channel in ("email", "sms"):
     for _state in ("sent", "due", "sending", "bounced", "failed", "cancelled"):
         metrics.delivery_attempts.labels(_channel, _state)  # all series from the start
 
-_CLAIM = """
-update florin.delivery d set state = 'sending', attempts = d.attempts + 1,
-  repeated = d.repeated + (d.state = 'sending')::integer, changed_at = clock_timestamp()
-where d.merchant = $1 and d.id = $2 and d.generation = $3 and d.state in ('due', 'sending')
-returning d.*
-"""
-_RECORD = """
-update florin.delivery d set state = $4, failure = $5, changed_at = clock_timestamp(),
-  sent_at = case when $4 = 'sent' then clock(d.merchant) else d.sent_at end,
-  secret_sealed = case when $6 then null else d.secret_sealed end,
-  secret_until = case when $6 then null else d.secret_until end
-where d.merchant = $1 and d.id = $2 and d.generation = $3 and d.state = 'sending'
-"""
-
-
 # The sweep puts it into the queue again; no attempt is counted.
 _POSTPONE = """
 update florin.delivery d set failure = $4, changed_at = clock_timestamp()
 where d.merchant = $1 and d.id = $2 and d.generation = $3 and d.state in ('due', 'sending')
 """
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """The outcome of an attempt. `again_s`: when to try again."""
-
-    state: str
-    failure: str | None = None
-    again_s: float | None = None
 
 
 class DeliverySender:
@@ -90,6 +65,7 @@ class DeliverySender:
         self._vouchers = vouchers
         self._smtp = SmtpSender(settings)
         self._twilio = TwilioSender(settings)
+        self._rows = AttemptRows()
 
     def obstacle(self, channel: str) -> str | None:
         """The setting without which nothing can be sent; None: all are there."""
@@ -104,28 +80,32 @@ class DeliverySender:
     async def send(self, job: QueuedJob) -> Continue | None:
         """Send the delivery of a job."""
         payload: dict[str, Any] = job.payload
-        key = (UUID(payload["merchant"]), UUID(payload["delivery"]), payload["generation"])
+        key = DeliveryKey(
+            UUID(payload["merchant"]), UUID(payload["delivery"]), payload["generation"]
+        )
         obstacle = self.obstacle("sms" if job.queue == QUEUES["sms"] else "email")
         if obstacle is not None:
             async with job.effect(last=True) as tx:
                 await tx.run(_POSTPONE, *key, obstacle)
             return None
-        async with job.effect() as tx:
-            row = await tx.one(_CLAIM, *key)
-            if row is None:
-                return None  # sent, cancelled, or asked for again since
-            facts = await find_message_facts(tx, key[0], row)
-        ended = await self._attempt(row, facts)
+        claimed = await self._rows.claim(job, key)
+        if claimed is None:
+            return None  # sent, cancelled, or asked for again since
+        row = claimed.row
+        ended = await self._attempt(row, claimed.facts)
         metrics.delivery_attempts.labels(row["channel"], ended.state).inc()
-        if ended.again_s is not None:
-            async with job.effect() as tx:
-                await _record(tx, key, row, ended)
-            return Continue(ended.again_s)
-        async with job.effect(last=True) as tx:
-            await _record(tx, key, row, ended)
-        return None
+        if ended.failure is not None:
+            _log.warning(
+                "a delivery was not sent",
+                delivery=ids.show_id("dlv", row["id"]),
+                kind=row["kind"],
+                attempt=row["attempts"],
+                state=ended.state,
+            )
+        await self._rows.record(job, key, row["kind"], ended)
+        return None if ended.again_s is None else Continue(ended.again_s)
 
-    async def _attempt(self, row: Row, facts: MessageFacts) -> _Ended:
+    async def _attempt(self, row: Row, facts: MessageFacts) -> Ended:
         obstacle = facts.obstacle(row["kind"])
         if row["kind"] == "notice" and row["member"] is not None and facts.role is None:
             obstacle = "its reader is no member any more"
@@ -133,14 +113,14 @@ class DeliverySender:
         if staff is not None and NEEDED_SCOPE[staff.about] not in ROLES.get(facts.role or "", ()):
             obstacle = "the role of its reader does not allow it any more"
         if obstacle is not None:
-            return _Ended("cancelled", obstacle)
+            return Ended("cancelled", obstacle)
         # Not mails of accounts and receipts: their recipients ask for them or need them.
         if facts.suppressed is not None and row["kind"] in _SUPPRESSIBLE:
-            return _Ended("bounced", _SUPPRESSED.format(facts.suppressed))
+            return Ended("bounced", _SUPPRESSED.format(facts.suppressed))
         try:
             secret = self._secret(row) or self._order_token(row["merchant"], facts)
         except UnsealFailed:
-            return _Ended("failed", "the key that sealed its link was removed: make a new link")
+            return Ended("failed", "the key that sealed its link was removed: make a new link")
         public_url = (self._settings.public_url or "").rstrip("/")
         try:
             if row["channel"] == "sms":
@@ -149,7 +129,7 @@ class DeliverySender:
                 await self._send_mail(row, facts, public_url, secret)
         except MessageNotSent as failure:
             return _after_failure(row["attempts"], failure)
-        return _Ended("sent")
+        return Ended("sent")
 
     async def _send_mail(
         self, row: Row, facts: MessageFacts, public_url: str, secret: str | None
@@ -196,27 +176,12 @@ class DeliverySender:
             return None
 
 
-def _after_failure(attempts: int, failure: MessageNotSent) -> _Ended:
+def _after_failure(attempts: int, failure: MessageNotSent) -> Ended:
     reason = str(failure)[:FAILURE_MAX]
     if failure.bounced:
-        return _Ended("bounced", reason)
+        return Ended("bounced", reason)
     if not failure.again or attempts >= ATTEMPTS:
-        return _Ended("failed", reason)
+        return Ended("failed", reason)
     delay_s = DELAYS_S[min(attempts, len(DELAYS_S)) - 1]
     # After an unknown outcome it stays `sending`: the next attempt may be a repetition.
-    return _Ended("sending" if failure.unknown else "due", reason, delay_s)
-
-
-async def _record(tx: Tx, key: tuple[UUID, UUID, int], row: Row, ended: _Ended) -> None:
-    if ended.failure is not None:
-        _log.warning(
-            "a delivery was not sent",
-            delivery=ids.show_id("dlv", row["id"]),
-            kind=row["kind"],
-            attempt=row["attempts"],
-            state=ended.state,
-        )
-    erased = ended.again_s is None and row["kind"] in _ACCOUNT_MAILS
-    await tx.run(_RECORD, *key, ended.state, ended.failure, erased)
-    if ended.state == "bounced":
-        await notify_of_bounce(tx, key[0], key[1])
+    return Ended("sending" if failure.unknown else "due", reason, delay_s)

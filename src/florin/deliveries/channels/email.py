@@ -5,14 +5,11 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
-from email.utils import localtime
 
 import aiosmtplib
 
-from florin.deliveries.content import LOGO_ID, MessageContent, render_html, render_text
+from florin.deliveries.channels.mime import Envelope, write_message
+from florin.deliveries.content import MessageContent
 from florin.kit.settings import Settings
 
 WITHIN_S = 20.0  # for one message, connecting included
@@ -34,14 +31,6 @@ class MessageNotSent(Exception):
         self.again, self.bounced, self.unknown = again, bounced, unknown
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Envelope:
-    """Where a message goes. `message_id` is the same for each attempt to send it."""
-
-    recipient: str
-    message_id: str
-
-
 @dataclass(slots=True)
 class SmtpSender:
     """Sends through the server of the settings. Needs SMTP_HOST."""
@@ -57,13 +46,14 @@ class SmtpSender:
 
     async def send(self, content: MessageContent, envelope: Envelope) -> None:
         """Raises MessageNotSent."""
-        message = self.compose(content, envelope)
+        message = write_message(content, envelope, sender=self.sender_address)
         begun = False
         try:
             async with asyncio.timeout(WITHIN_S), self._connection() as smtp:
+                options = await _needed_options(smtp, envelope.recipient)
                 begun = True
-                await smtp.send_message(
-                    message, sender=self.sender_address, recipients=[envelope.recipient]
+                await smtp.sendmail(
+                    self.sender_address, [envelope.recipient], message, mail_options=options
                 )
         except TimeoutError:
             raise MessageNotSent(
@@ -79,34 +69,6 @@ class SmtpSender:
         except (aiosmtplib.SMTPException, OSError) as error:
             reason = f"the mail server is not reachable ({type(error).__name__})"
             raise MessageNotSent(reason, unknown=begun) from None
-
-    def compose(self, content: MessageContent, envelope: Envelope) -> EmailMessage:
-        """Make the message: plain text, the same as HTML, and its attachment."""
-        plain = envelope.recipient.isascii()
-        message = EmailMessage(policy=SMTP if plain else SMTPUTF8)
-        message["Subject"] = " ".join(content.subject.split())
-        # RFC 5322 names with line breaks cannot exist: names are plain text, one line.
-        message["From"] = Address(content.sender, addr_spec=self.sender_address)
-        message["To"] = envelope.recipient
-        message["Date"] = localtime()
-        domain = self.sender_address.rpartition("@")[2]
-        message["Message-ID"] = f"<{envelope.message_id}@{domain}>"
-        message["Auto-Submitted"] = "auto-generated"
-        message["Content-Language"] = content.locale
-        message.set_content(render_text(content))
-        message.add_alternative(render_html(content), subtype="html")
-        look = content.look
-        if look.logo is not None and look.logo_kind is not None:
-            # Inside the message: nothing is fetched when it is opened, so no one learns of that.
-            html = message.get_body(("html",))
-            assert isinstance(html, EmailMessage)
-            main, _, kind = look.logo_kind.partition("/")
-            html.add_related(look.logo, main, kind, cid=f"<{LOGO_ID}>", disposition="inline")
-        if content.attachment is not None:
-            message.add_attachment(
-                content.attachment.content, "application", "pdf", filename=content.attachment.name
-            )
-        return message
 
     @asynccontextmanager
     async def _connection(self) -> AsyncGenerator[aiosmtplib.SMTP]:
@@ -147,6 +109,17 @@ class SmtpSender:
         )
         await smtp.connect()
         return smtp
+
+
+async def _needed_options(smtp: aiosmtplib.SMTP, recipient: str) -> list[str]:
+    """Raises SMTPNotSupported."""
+    if recipient.isascii():
+        return []
+    if smtp.is_ehlo_or_helo_needed:
+        await smtp.ehlo()
+    if not smtp.supports_extension("smtputf8"):
+        raise aiosmtplib.SMTPNotSupported("an address has characters that need SMTPUTF8")
+    return ["SMTPUTF8"]
 
 
 def _refused(code: int, text: str, *, recipient: bool = False) -> MessageNotSent:

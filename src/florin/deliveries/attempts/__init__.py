@@ -1,0 +1,1 @@
+"""Attempts: to send a delivery, and what becomes of it."""
