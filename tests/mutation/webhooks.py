@@ -4,6 +4,8 @@ from tests.mutation.mutation import without as _
 
 ADDRESSES = "src/florin/webhooks/addresses.py"
 CLIENT = "src/florin/webhooks/http_client.py"
+CONNECTION = "src/florin/webhooks/http_connection.py"
+FORMS = "tests/webhooks/test_http_connection.py"
 WRITER = "src/florin/webhooks/outcome_writer.py"
 JOBS = "src/florin/webhooks/jobs.py"
 LANE = "tests/webhooks/test_lane.py"
@@ -28,11 +30,26 @@ WEBHOOKS = (
     _("only the first address of a name is checked", ADDRESSES,
       "    for address in found:\n", "    for address in found[:1]:\n", CORPUS),
     _("a connection resolves the name again", CLIENT,
-      "                    address, port, timeout", "                    host, port, timeout",
+      "self._open(address, port,", "self._open(host, port,",
       f"{SAFE}::test_the_connection_goes_to_the_address_that_was_checked"),
     _("an answer without an end is awaited", CLIENT,
-      "async with asyncio.timeout(ANSWER_WITHIN_S):", "async with asyncio.timeout(None):",
+      "asyncio.timeout(ANSWER_WITHIN_S), self._room:", "asyncio.timeout(None), self._room:",
       f"{SAFE}::test_answers_are_cut_at_a_size_and_a_time"),
+    _("an answer is read without a limit", CONNECTION,
+      "if len(self._answer.body) >= ANSWER_MAX or self._received >= _RECEIVED_MAX:", "if False:",
+      f"{FORMS}::test_an_answer_without_an_end_is_cut"),
+    _("only bodies of answers have a limit", CONNECTION,
+      " or self._received >= _RECEIVED_MAX:", ":",
+      f"{FORMS}::test_an_answer_without_an_end_is_cut"),
+    _("a connection with an answer that no one asked for is used again", CONNECTION,
+      "            self.close()  # no one asked\n", "",
+      f"{FORMS}::test_other_answers_end_their_connection"),
+    _("a connection that its receiver ends is used again", CONNECTION,
+      "self.is_reusable = self._parser.should_keep_alive()", "self.is_reusable = True",
+      f"{FORMS}::test_other_answers_end_their_connection"),
+    _("half an answer is one", CONNECTION,
+      "if self._has_headers and not self._is_framed and exc is None:", "if self._has_headers:",
+      f"{FORMS}::test_what_is_no_answer_is_a_failure"),
     _("endpoints that hang use the connections of others", "src/florin/webhooks/lane.py",
       "        self.unproven = asyncio.Semaphore(room - room // 3)",
       "        self.unproven = asyncio.Semaphore(1)",

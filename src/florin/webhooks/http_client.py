@@ -6,23 +6,24 @@ import asyncio
 import re
 import ssl
 import time
-from collections.abc import Iterable
 from concurrent.futures import Executor
-from typing import Any, cast
+from urllib.parse import urlsplit
 
-import httpcore
 import httpx
 import msgspec
 
 from florin.webhooks.addresses import AddressRefused, AddressRules, resolve_host
+from florin.webhooks.http_connection import Answer, AnswerNotValid, HttpConnection
 
 CONNECT_WITHIN_S = 3.0
 ANSWER_WITHIN_S = 10.0  # from the start of an attempt to the end of its answer
-ANSWER_MAX = 64 * 1024  # bytes that are read of an answer
-EXCERPT_MAX = 1000  # characters of it that are kept
+EXCERPT_MAX = 1000  # characters of an answer that are kept
+_UNUSED_S = 15.0  # then its receiver may have closed a connection
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
-_ERRORS = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError,
-           UnicodeError)  # fmt: skip
+# Of a request line and of a host: no space, no line break.
+_TARGET = re.compile(r"/[\x21-\x7e]*")
+_HOST = re.compile(r"[\x21-\x7e]+")
+_PORTS = {"https": 443, "http": 80}
 
 
 class Attempt(msgspec.Struct, kw_only=True):
@@ -42,37 +43,38 @@ class Attempt(msgspec.Struct, kw_only=True):
         return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004
 
 
-class GuardedNetwork(httpcore.AsyncNetworkBackend):
+class GuardedNetwork:
     """Opens connections to checked addresses only."""
 
     def __init__(self, rules: AddressRules, executor: Executor | None) -> None:
         self._rules = rules
         self._executor = executor
-        self._network = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        failed: Exception | None = None
+    async def connect(self, host: str, port: int, context: ssl.SSLContext | None) -> HttpConnection:
+        """Raises AddressRefused, OSError (with its kinds, TimeoutError and ssl.SSLError)."""
+        failed: OSError | None = None
         for address in await resolve_host(host, port, self._rules, self._executor):
             try:
-                return await self._network.connect_tcp(
-                    address, port, timeout, local_address, socket_options
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                async with asyncio.timeout(CONNECT_WITHIN_S):
+                    return await self._open(address, port, context, host)
+            except TimeoutError:
+                failed = ConnectionError(f"no connection within {CONNECT_WITHIN_S:g} s")
+            except OSError as error:
                 failed = error
-        raise failed or httpcore.ConnectError("the name has no address")
+        raise failed or ConnectionError("the name has no address")
 
-    async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
-        raise AddressRefused("a Unix socket is no address of a webhook")
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+    async def _open(
+        self, address: str, port: int, context: ssl.SSLContext | None, host: str
+    ) -> HttpConnection:
+        """Connect to an IP address; `host` is whose certificate is asked for."""
+        _, connection = await asyncio.get_running_loop().create_connection(
+            HttpConnection,
+            address,
+            port,
+            ssl=context,
+            server_hostname=None if context is None else host,
+        )
+        return connection
 
 
 class EndpointClient:
@@ -81,59 +83,76 @@ class EndpointClient:
     def __init__(
         self, network: GuardedNetwork, context: ssl.SSLContext, url: str, connections: int
     ) -> None:
-        self.url = httpcore.URL(url)
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=context,
-            max_connections=connections,
-            max_keepalive_connections=connections,
-            keepalive_expiry=15.0,
-            network_backend=network,
-        )
+        """Raises ValueError: it is no URL that an endpoint can have."""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        if parts.scheme not in _PORTS or not _HOST.fullmatch(host) or not _TARGET.fullmatch(target):
+            raise ValueError("no URL of an endpoint")
+        self._network = network
+        self._context = context if parts.scheme == "https" else None
+        self._host, self._port = host, parts.port or _PORTS[parts.scheme]
+        shown = f"[{host}]" if ":" in host else host
+        where = shown if parts.port is None else f"{shown}:{parts.port}"
+        self._request_line = f"POST {target} HTTP/1.1\r\nhost: {where}\r\n".encode()
+        self._room = asyncio.Semaphore(connections)
+        self._unused: list[tuple[float, HttpConnection]] = []
 
     async def post(self, headers: list[tuple[bytes, bytes]], body: bytes) -> Attempt:
         """Make an attempt; every failure of the receiver is its result."""
         attempt = Attempt(at=time.time())
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                await self._exchange(attempt, headers, body)
+            async with asyncio.timeout(ANSWER_WITHIN_S), self._room:
+                _describe(attempt, await self._exchange(headers, body))
         except TimeoutError:
-            attempt.status = None
             attempt.error = f"no complete answer within {ANSWER_WITHIN_S:g} s"
-        except (AddressRefused, *_ERRORS) as error:
-            attempt.status = None
+        except (AddressRefused, AnswerNotValid, OSError, UnicodeError) as error:
             attempt.error = f"{type(error).__name__}: {_cleaned(str(error))}"[:300]
         attempt.duration_ms = round((time.perf_counter() - started) * 1000)
         return attempt
 
-    async def _exchange(
-        self, attempt: Attempt, headers: list[tuple[bytes, bytes]], body: bytes
-    ) -> None:
-        timeout = {"connect": CONNECT_WITHIN_S, "read": ANSWER_WITHIN_S, "write": ANSWER_WITHIN_S,
-                   "pool": ANSWER_WITHIN_S}  # fmt: skip
-        async with self._pool.stream(
-            "POST", self.url, headers=headers, content=body, extensions={"timeout": timeout}
-        ) as response:
-            read = bytearray()
-            async for chunk in response.aiter_stream():
-                read += chunk
-                if len(read) >= ANSWER_MAX:
-                    break
-            attempt.status = response.status
-            attempt.answer = _cleaned(bytes(read[: EXCERPT_MAX * 4]).decode("utf-8", "replace"))[
-                :EXCERPT_MAX
-            ]
-            attempt.retry_after_s = _retry_after(response.headers)
+    async def _exchange(self, headers: list[tuple[bytes, bytes]], body: bytes) -> Answer:
+        request = b"".join(
+            (
+                self._request_line,
+                *(b"%b: %b\r\n" % header for header in headers),
+                b"content-length: %d\r\n\r\n" % len(body),
+                body,
+            )
+        )
+        connection = self._take_unused() or await self._network.connect(
+            self._host, self._port, self._context
+        )
+        try:
+            return await connection.exchange(request)
+        finally:
+            if connection.is_reusable:
+                self._unused.append((time.monotonic(), connection))
+            else:
+                connection.close()
+
+    def _take_unused(self) -> HttpConnection | None:
+        """The connection that was used last, so that those that are not needed grow old."""
+        while self._unused:
+            since, connection = self._unused.pop()
+            if connection.is_reusable and time.monotonic() - since < _UNUSED_S:
+                return connection
+            connection.close()
+        return None
 
     async def close(self) -> None:
-        await self._pool.aclose()
+        while self._unused:
+            self._unused.pop()[1].close()
 
 
-def _retry_after(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
-    for name, value in headers:
-        if name.lower() == b"retry-after" and value.isdigit() and len(value) <= 5:  # noqa: PLR2004
-            return int(value)
-    return None
+def _describe(attempt: Attempt, answer: Answer) -> None:
+    attempt.status = answer.status
+    text = bytes(answer.body[: EXCERPT_MAX * 4]).decode("utf-8", "replace")
+    attempt.answer = _cleaned(text)[:EXCERPT_MAX]
+    after = answer.retry_after
+    if after.isdigit() and len(after) <= 5:  # noqa: PLR2004
+        attempt.retry_after_s = int(after)
 
 
 def _cleaned(text: str) -> str:
