@@ -7,13 +7,14 @@ language plpgsql volatile security definer set search_path from current as $$
 declare
   found_cards integer;
   theirs uuid[];
+  items uuid[];
   known text := lower(coalesce(p_email, p_phone));
 begin
   theirs := array(
     select c.id from card c where c.merchant = p_merchant and lower(c.recipient_email) = lower(p_email)
     union
     select d.card from delivery d where d.merchant = p_merchant and d.card is not null
-      and d.channel = 'sms' and d.address = p_phone);
+      and d.channel = 'sms' and lower(d.address) = p_phone);
   update delivery d set message = null, secret_sealed = null, secret_until = null,
     address = case when d.address is not null then 'erased' end,
     failure = case when d.state in ('waiting', 'due', 'sending') then 'its recipient was erased' end,
@@ -25,12 +26,19 @@ begin
     or ((d.card is not null or (d.kind = 'notice' and d.member is null))
       and lower(d.address) = known));
   delete from suppression s where s.merchant = p_merchant and lower(s.address) = known;
+  -- Each from its own index: of one condition with "or" all items of the merchant are read.
+  items := array(
+    select i.id from order_item i
+    where i.merchant = p_merchant and lower(i.recipient_email) = lower(p_email)
+    union
+    select i.id from order_item i where i.merchant = p_merchant and i.deliver_phone = p_phone
+    union
+    select i.id from orders o
+    join order_item i on i.merchant = o.merchant and i.orders = o.id and i.recipient_email is null
+    where o.merchant = p_merchant and lower(o.buyer_email) = lower(p_email));
   update order_item i set recipient_name = null, recipient_email = null, message = null,
     deliver_phone = null
-  from orders o
-  where o.merchant = i.merchant and o.id = i.orders and i.merchant = p_merchant
-    and (lower(coalesce(i.recipient_email, o.buyer_email)) = lower(p_email)
-      or i.deliver_phone = p_phone);
+  where i.merchant = p_merchant and i.id = any (items);
   update orders o set buyer_name = null, buyer_email = null,
     metadata = (select coalesce(jsonb_object_agg(p.key, p.value), '{}')
       from jsonb_each_text(o.metadata) p where position(lower(p_email) in lower(p.value)) = 0)

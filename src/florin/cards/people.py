@@ -33,7 +33,8 @@ where a.merchant = $1 and lower(c.recipient_email) = lower($2) order by a.issued
 _CARDS_BY_PHONE = f"""
 select {COLUMNS} from florin.account a {JOINS}
 where a.merchant = $1 and a.id = any (array(select d.card from florin.delivery d
-  where d.merchant = $1 and d.card is not null and d.channel = 'sms' and d.address = $2))
+  where d.merchant = $1 and d.card is not null and d.channel = 'sms'
+    and lower(d.address) = $2))
 order by a.issued_at, a.id limit $3
 """  # noqa: S608 -- our own text
 _ENTRIES = f"""
@@ -46,7 +47,7 @@ select t.*, e.* from (
 
 
 # Of the cards, and what was sent to the address about cards of others (erase_person.sql).
-_DELIVERIES = """
+DELIVERIES = """
 select d.* from florin.delivery d where d.merchant = $1 and d.card is not null
   and (d.card = any ($2) or lower(d.address) = lower($3)) order by d.id limit $4
 """
@@ -58,9 +59,11 @@ select o.id, o.number, o.state, o.amount, o.currency, o.placed_at, lower(o.buyer
     and lower(coalesce(i.recipient_email, o.buyer_email)) = lower($2) order by i.position
   ) as messages
 from florin.orders o
-where o.merchant = $1 and (lower(o.buyer_email) = lower($2) or exists (
-  select from florin.order_item i where i.merchant = o.merchant and i.orders = o.id
-    and lower(i.recipient_email) = lower($2)))
+where o.merchant = $1 and o.id = any (array(
+  select b.id from florin.orders b where b.merchant = $1 and lower(b.buyer_email) = lower($2)
+  union
+  select i.orders from florin.order_item i
+  where i.merchant = $1 and lower(i.recipient_email) = lower($2)))
 order by o.placed_at, o.id limit $3
 """
 _ORDERS_BY_PHONE = """
@@ -69,10 +72,11 @@ select o.id, o.number, o.state, o.amount, o.currency, o.placed_at, false as buye
     where i.merchant = o.merchant and i.orders = o.id and i.message is not null
     and i.deliver_phone = $2 order by i.position) as messages
 from florin.orders o
-where o.merchant = $1 and exists (select from florin.order_item i
-  where i.merchant = o.merchant and i.orders = o.id and i.deliver_phone = $2)
+where o.merchant = $1 and o.id = any (array(
+  select i.orders from florin.order_item i where i.merchant = $1 and i.deliver_phone = $2))
 order by o.placed_at, o.id limit $3
 """
+CARDS_AND_ORDERS = ((_CARDS, _ORDERS), (_CARDS_BY_PHONE, _ORDERS_BY_PHONE))  # by address, number
 
 
 class EraseRequest(Request, kw_only=True):
@@ -130,11 +134,11 @@ async def export_person(
     """Raises InvalidRequest unless one of both is given."""
     wanted, number = await _known_by(reads, merchant, email, phone)
     known = wanted if number is None else number
-    cards, placed = (_CARDS, _ORDERS) if number is None else (_CARDS_BY_PHONE, _ORDERS_BY_PHONE)
+    cards, placed = CARDS_AND_ORDERS[number is not None]
     rows = await reads.all(cards, merchant, known, CARDS_MOST + 1)
     found = [row["id"] for row in rows[:CARDS_MOST]]
     entries = await reads.all(_ENTRIES, merchant, found, ENTRIES_MOST + 1)
-    sent = await reads.all(_DELIVERIES, merchant, found, known, DELIVERIES_MOST + 1)
+    sent = await reads.all(DELIVERIES, merchant, found, known, DELIVERIES_MOST + 1)
     orders = await reads.all(placed, merchant, known, ORDERS_MOST + 1)
     blocked = await list_suppressions(
         reads, merchant, limit=1, after=None, address=known if number else normalized(known or "")

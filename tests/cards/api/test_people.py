@@ -4,6 +4,8 @@ from typing import Any
 
 import httpx
 
+from florin.cards import people
+from florin.kit import ids
 from tests.support.api_calls import issue, made, problem, read, redeem
 from tests.support.instance import Shop
 
@@ -59,3 +61,67 @@ async def test_wrong_addresses_are_refused(http: httpx.AsyncClient) -> None:
     problem(await http.get("/people/export"), 422, "invalid_request")
     answer = await http.post("/people/erase", json={"email": "nothing"})
     problem(answer, 422, "invalid_request", param="email")
+
+
+MANY = 5000
+_DELIVERIES = """
+insert into florin.delivery (merchant, id, cause, kind, channel, card, address, due_at, state)
+select $1, gen_random_uuid(), 'other:' || n, 'gift', case n % 2 when 0 then 'sms' else 'email' end,
+  gen_random_uuid(), case n % 2 when 0 then '+4930' || n else n || '@home.example' end,
+  now(), 'sent'
+from generate_series(1, $2::integer) n
+"""
+_ORDERS = """
+insert into florin.orders (merchant, id, number, token_hash, token_sealed, currency, amount,
+  buyer_email, gateway, base_url, actor, placed_at)
+select $1, gen_random_uuid(), n, sha256(n::text::bytea), '', 'EUR', 1, n || '@home.example', 'test',
+  '', 'test', now()
+from generate_series(1, $2::integer) n
+"""
+_ITEMS = """
+insert into florin.order_item (merchant, id, orders, position, program, amount, count,
+  recipient_email, deliver_phone)
+select o.merchant, gen_random_uuid(), o.id, 1, $2, 1, 1,
+  case o.number % 3 when 0 then 'to.' || o.buyer_email end,
+  case o.number % 3 when 1 then '+4930' || o.number end
+from florin.orders o where o.merchant = $1
+"""
+# Rows that this transaction has read, also within functions.
+_READ = """
+select relname, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) as rows
+from pg_stat_xact_user_tables
+where schemaname = 'florin' and relname in ('delivery', 'orders', 'order_item')
+"""
+
+
+async def test_one_person_of_many_is_found_without_reading_the_others(
+    shop: Shop, owner: Any
+) -> None:
+    async def rows_read() -> dict[str, int]:
+        return {row["relname"]: row["rows"] for row in await owner.fetch(_READ)}
+
+    transaction = owner.transaction()
+    await transaction.start()
+    try:
+        program = ids.parse_id("prg", shop.program)
+        await owner.execute(_DELIVERIES, shop.merchant, MANY)
+        await owner.execute(_ORDERS, shop.merchant, MANY)
+        await owner.execute(_ITEMS, shop.merchant, program)
+        await owner.execute("analyze florin.delivery, florin.orders, florin.order_item")
+        for email, phone in (("9@home.example", None), (None, "+493010")):
+            known = email or phone
+            cards, orders = people.CARDS_AND_ORDERS[email is None]
+            steps: list[tuple[str, list[object]]] = [
+                (cards, [known, 10]),
+                (orders, [known, 10]),
+                (people.DELIVERIES, [[], known, 10]),
+                ("select erase_person($1, $2, $3)", [email, phone]),
+            ]
+            for sql, arguments in steps:
+                before = await rows_read()
+                assert len(await owner.fetch(sql, shop.merchant, *arguments)) == (sql != cards)
+                after = await rows_read()
+                read_ = {table: after[table] - before.get(table, 0) for table in after}
+                assert all(rows < 100 for rows in read_.values()), (known, sql, read_)
+    finally:
+        await transaction.rollback()
