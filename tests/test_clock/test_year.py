@@ -1,74 +1,30 @@
-"""A year of a merchant's life under the test clock, against a model of cards and holds."""
+"""A year of a merchant's life under the test clock, against the model of `year_model`."""
 
 import calendar
 import random
-from dataclasses import dataclass, field
+from collections import Counter
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 
+from tests.deliveries.conftest import mail_settings, mails
 from tests.support.api_calls import Json, balanced, issue, made, post, read
 from tests.support.instance import Shop
-from tests.test_clock.conftest import advance
+from tests.support.receivers import MailServer
+from tests.support.waiting import until
+from tests.support.workers import Crew
+from tests.test_clock.conftest import ALLOW, advance
 from tests.test_clock.test_advance import instant, now
+from tests.test_clock.year_model import REMINDED_DAYS, Model, ModelCard, ModelHold, ModelMessage
+
+__all__ = ["mails"]
 
 MONTHS = 12
 SEED = 19
-
-
-@dataclass(slots=True)
-class ModelHold:
-    card: str
-    amount: int
-    expires_at: datetime
-    state: str = "open"
-
-
-@dataclass(slots=True)
-class ModelCard:
-    balance: int
-    expires_at: datetime
-    state: str = "active"
-
-
-@dataclass(slots=True)
-class Model:
-    """What a merchant's cards and holds should be, from the rules in the documents alone."""
-
-    cards: dict[str, ModelCard] = field(default_factory=dict[str, ModelCard])
-    holds: dict[str, ModelHold] = field(default_factory=dict[str, ModelHold])
-    breakage: int = 0
-
-    def held(self, card: str) -> int:
-        return sum(
-            each.amount
-            for each in self.holds.values()
-            if each.card == card and each.state == "open"
-        )
-
-    def pass_time(self, to: datetime) -> None:
-        """Expire holds and cards at their times, in their order."""
-        due = [(each.expires_at, 0, name) for name, each in self.holds.items()]
-        due += [(each.expires_at, 1, name) for name, each in self.cards.items()]
-        for at, kind, name in sorted(due):
-            if at > to:
-                break
-            if kind == 0 and self.holds[name].state == "open":
-                self.holds[name].state = "expired"
-                self._lapse(self.holds[name].card, self.cards[self.holds[name].card].state)
-            elif kind == 1 and self.cards[name].state == "active":
-                self.cards[name].state = "expired"
-                self._lapse(name, "expired")
-
-    def _lapse(self, name: str, state: str) -> None:
-        """What is not held of an expired card goes to breakage."""
-        if state == "expired":
-            card = self.cards[name]
-            free = card.balance - self.held(name)
-            self.breakage += free
-            card.balance -= free
+ZONE = "Europe/Berlin"  # its summer time begins and ends within any year
+LATE_MOST = timedelta(seconds=30)
 
 
 def end_of_life(issued: datetime, months: int) -> datetime:
@@ -81,12 +37,17 @@ def end_of_life(issued: datetime, months: int) -> datetime:
 
 @pytest.mark.slow
 async def test_a_year_is_as_the_model_says(
-    client: httpx.AsyncClient, test_shop: Shop, worker: Any
+    client: httpx.AsyncClient, test_shop: Shop, workers: Crew, mails: MailServer
 ) -> None:
-    del worker
+    workers.start(**ALLOW, **mail_settings(mails))
     draw = random.Random(SEED)
-    model = Model()
-    limits = {"currency": "EUR", "min_amount": 1, "max_amount": 100_000}
+    model = Model(await now(client))
+    limits = {
+        "currency": "EUR",
+        "min_amount": 1,
+        "max_amount": 100_000,
+        "reminder_days": list(REMINDED_DAYS),
+    }
     programs = {
         months: (
             await made(
@@ -101,8 +62,14 @@ async def test_a_year_is_as_the_model_says(
         await advance(client, to.isoformat())
         model.pass_time(to)
         await _compare(client, model)
+        await _compare_messages(client, model, mails)
     assert model.breakage > 0
     assert {each.state for each in model.holds.values()} >= {"expired", "captured", "voided"}
+    assert {(each.kind, each.state) for each in model.messages} >= {
+        ("gift", "sent"),
+        ("gift", "cancelled"),
+        ("reminder", "sent"),
+    }
     await balanced(client)
 
 
@@ -114,10 +81,7 @@ async def _month(
     shop: Shop,
 ) -> None:
     for months, program in programs.items():
-        card = await issue(http, shop, draw.randrange(1, 5000), program=program)
-        expires = instant(card["expires_at"])
-        assert expires == end_of_life(instant(card["issued_at"]), months)
-        model.cards[card["id"]] = ModelCard(card["balance"], expires)
+        await _give(http, model, draw, program=program, months=months, shop=shop)
     for _ in range(12):
         name = draw.choice(list(model.cards))
         card = model.cards[name]
@@ -138,6 +102,44 @@ async def _month(
                 at = instant(made_["expires_at"])
                 model.holds[made_["id"]] = ModelHold(name, amount, at)
     await _resolve_some(http, model, draw)
+
+
+async def _give(
+    http: httpx.AsyncClient,
+    model: Model,
+    draw: random.Random,
+    *,
+    program: str,
+    months: int,
+    shop: Shop,
+) -> None:
+    """Issue a card that is sent at once, at noon of a day in two months, or not at all."""
+    address = f"person.{len(model.cards)}@home.example"
+    way = draw.choice(("now", "later", "never"))
+    noon = datetime.now(UTC)
+    more: Json = {}
+    if way != "never":
+        more["deliver"] = {"channel": "email"}
+    if way == "later":
+        day = (await now(http) + timedelta(days=draw.randrange(1, 60))).date()
+        noon = datetime(day.year, day.month, day.day, 12, tzinfo=ZoneInfo(ZONE)).astimezone(UTC)
+        more["deliver"] |= {"at": f"{day}T12:00", "timezone": ZONE}
+    amount = draw.randrange(1, 5000)
+    card = await issue(http, shop, amount, program=program, recipient={"email": address}, **more)
+    expires = instant(card["expires_at"])
+    assert expires == end_of_life(instant(card["issued_at"]), months)
+    model.cards[card["id"]] = ModelCard(card["balance"], expires, address)
+    if way == "later":
+        model.messages.append(ModelMessage(card["id"], "gift", noon))
+    elif way == "now":
+        issued = instant(card["issued_at"])
+        model.messages.append(ModelMessage(card["id"], "gift", issued, state="sent"))
+
+        async def is_sent() -> bool:  # before its money is spent
+            page = await read(http, "/deliveries", card=card["id"])
+            return page["data"][0]["state"] == "sent"
+
+        await until(is_sent)
 
 
 async def _resolve_some(http: httpx.AsyncClient, model: Model, draw: random.Random) -> None:
@@ -167,3 +169,27 @@ async def _compare(http: httpx.AsyncClient, model: Model) -> None:
     assert answer["liability"] == sum(each.balance for each in model.cards.values())
     accounts = {each["account"]: each["balance"] for each in answer["accounts"]}
     assert abs(accounts.get("breakage", 0)) == model.breakage
+
+
+async def _compare_messages(http: httpx.AsyncClient, model: Model, mails: MailServer) -> None:
+    """Against the API, and against what the mail server has: each message once, to its address."""
+    for name, card in model.cards.items():
+        page = await read(http, "/deliveries", card=name, limit=100)
+        wanted = sorted(
+            (each.due_at, each.kind, each.state) for each in model.messages if each.card == name
+        )
+        shown = sorted(
+            ((instant(each["due_at"]), each) for each in page["data"]), key=lambda two: two[0]
+        )
+        assert [(each["kind"], each["state"]) for _, each in shown] == [
+            (kind, state) for _, kind, state in wanted
+        ], (card, shown)
+        for (at, each), (due_at, *_) in zip(shown, wanted, strict=True):
+            assert abs(at - due_at) < LATE_MOST, (each, due_at)
+            if each["state"] == "sent":
+                assert timedelta(0) <= instant(each["sent_at"]) - at < LATE_MOST, each
+    sent = Counter(model.cards[each.card].address for each in model.messages
+                   if each.state == "sent")  # fmt: skip
+    assert Counter(address for mail in mails.mails for address in mail.recipients) == sent
+    ids = {mail.message["message-id"] for mail in mails.mails}
+    assert len(ids) == len(mails.mails)
