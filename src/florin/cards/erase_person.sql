@@ -7,6 +7,8 @@ language plpgsql volatile security definer set search_path from current as $$
 declare
   found_cards integer;
   theirs uuid[];
+  bought uuid[] := array(
+    select o.id from orders o where o.merchant = p_merchant and lower(o.buyer_email) = lower(p_email));
   items uuid[];
   known text := lower(coalesce(p_email, p_phone));
 begin
@@ -33,9 +35,8 @@ begin
     union
     select i.id from order_item i where i.merchant = p_merchant and i.deliver_phone = p_phone
     union
-    select i.id from orders o
-    join order_item i on i.merchant = o.merchant and i.orders = o.id and i.recipient_email is null
-    where o.merchant = p_merchant and lower(o.buyer_email) = lower(p_email));
+    select i.id from order_item i
+    where i.merchant = p_merchant and i.orders = any (bought) and i.recipient_email is null);
   update order_item i set recipient_name = null, recipient_email = null, message = null,
     deliver_phone = null
   where i.merchant = p_merchant and i.id = any (items);
