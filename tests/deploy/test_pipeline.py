@@ -22,7 +22,12 @@ IMAGE = "registry.example.com/florin@sha256:" + "a" * 64
 RIGHTS = {  # what a job may do beyond reading
     "deploy.publish": {"contents": "read", "packages": "write"},
     "deploy.production": {"contents": "read"},
-    "release.release": {"contents": "write", "packages": "write"},
+    "release.release": {
+        "contents": "write",
+        "packages": "write",
+        "id-token": "write",
+        "attestations": "write",
+    },
 }
 
 
@@ -80,6 +85,20 @@ def test_actions_are_pinned_and_every_script_exists() -> None:
         assert "${{" not in step.get("run", "")
 
 
+def test_a_release_signs_the_provenance_of_what_it_publishes() -> None:
+    steps = workflows()["release"]["jobs"]["release"]["steps"]
+    signed = [
+        (at, step["with"])
+        for at, step in enumerate(steps)
+        if step.get("uses", "").startswith("actions/attest-build-provenance@")
+    ]
+    [(_, image), (last, files)] = signed
+    assert image["subject-digest"] == "${{ steps.push.outputs.digest }}"
+    assert files["subject-path"] == "release/*"
+    [published] = [at for at, step in enumerate(steps) if "gh release" in step.get("run", "")]
+    assert last < published
+
+
 def test_the_checkers_find_nothing_and_would_find_something(tmp_path: Path) -> None:
     script = CHECKOUT / "deploy" / "ci" / "workflows.sh"
     said = run([str(script)], PYTHON=sys.executable)
@@ -95,6 +114,10 @@ def test_the_checkers_find_nothing_and_would_find_something(tmp_path: Path) -> N
     said = run([str(copy / "deploy/ci/workflows.sh")], cwd=copy, PYTHON=sys.executable)
     assert said.returncode != 0
     assert "unpinned" in said.stdout
+    flow.write_text(good.replace("needs: [image]", "needs: [build]"), "utf-8")
+    said = run([str(copy / "deploy/ci/workflows.sh")], cwd=copy, PYTHON=sys.executable)
+    assert said.returncode != 0
+    assert 'job "build" which does not exist' in said.stdout
     flow.write_text(good, "utf-8")
     image = copy / "deploy" / "Dockerfile"
     image.write_text(image.read_text("utf-8") + "RUN cd /tmp && sudo true\n", "utf-8")
