@@ -61,11 +61,6 @@ SERVICES: dict[str, Any] = COMPOSE["services"]
 STACK = load("stack.yaml")
 
 
-def seconds(text: str) -> float:
-    number, unit = re.fullmatch(r"([\d.]+)(ms|s)", text).groups()  # pyright: ignore[reportOptionalMemberAccess]
-    return float(number) / (1000 if unit == "ms" else 1)
-
-
 def test_the_balancers_files_are_those_that_the_renderer_writes() -> None:
     for name, text in script("haproxy/render.py").rendered().items():
         assert (DEPLOY / "haproxy" / name).read_text("utf-8") == text, (
@@ -84,31 +79,6 @@ def test_no_service_of_the_stack_has_a_config_twice() -> None:
     for name, service in STACK["services"].items():
         configs = [each["source"] for each in service.get("configs", ())]
         assert len(configs) == len(set(configs)), name
-
-
-def test_a_stopped_container_has_the_time_that_the_model_gives() -> None:
-    for services in (SERVICES, STACK["services"]):
-        for name in {"api", "api-blue", "api-green", "worker", "operator", "balancer"} & set(
-            services
-        ):
-            assert seconds(services[name]["stop_grace_period"]) == DEFAULT.stop_grace_s, name
-
-
-def test_instances_drain_as_the_model_says() -> None:
-    for services in (SERVICES, STACK["services"]):
-        for name in {"api", "api-blue", "api-green", "worker"} & set(services):
-            environment = services[name]["environment"]
-            assert {key: environment[key] for key in DEFAULT.environ()} == DEFAULT.environ(), name
-
-
-def test_swarm_watches_a_new_task_as_long_as_the_model_says() -> None:
-    for name, service in STACK["services"].items():
-        if name == "migrate":
-            continue
-        for change in ("update_config", "rollback_config"):
-            assert seconds(service["deploy"][change]["monitor"]) == DEFAULT.update_watch_s
-    api = STACK["services"]["api"]["deploy"]["update_config"]
-    assert (api["order"], api["failure_action"]) == ("start-first", "rollback")
 
 
 def test_every_variable_is_a_setting() -> None:
