@@ -1,10 +1,11 @@
 """The workflow `deploy` on this host: built, scanned, pushed to a registry, deployed to Compose.
 
-act runs it with the real scripts; what GitHub does is not here.
+act runs it with the real scripts; what GitHub does is not here. Its last step also by SSH.
 """
 
 import asyncio
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from florin.gate.merchant import CheckMerchant
 from tests.containers.conftest import FORM
 from tests.containers.engine import CHECKOUT, Engine
 from tests.containers.topology import Topology, images, running_topology
+from tests.support.ssh_server import running_ssh_server
 
 pytestmark = pytest.mark.long_form(FORM)
 REGISTRY = "127.0.0.1:5000"  # as the engine sees it, in its own network namespace
@@ -44,6 +46,11 @@ def project(networked: Engine, registry: None) -> Iterator[Topology]:
 
 
 @pytest.fixture(scope="module")
+def merchant(project: Topology) -> CheckMerchant:
+    return project.merchant()
+
+
+@pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone with a commit of its own, so its image is another release."""
     copy = tmp_path_factory.mktemp("pipeline") / "checkout"
@@ -59,26 +66,38 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
+def program(project: Topology) -> dict[str, str]:
+    """What makes `florin` of this checkout work on the engine."""
+    engine = project.engine.environ
+    return {
+        **{name: engine[name] for name in ("PATH", "DOCKER_HOST", "DOCKER_CONFIG")},
+        **images(),
+        "FLORIN": f"{sys.executable} -P -m florin",
+        "PYTHONPATH": str(CHECKOUT / "src"),
+    }
+
+
+def place(project: Topology) -> dict[str, str]:
+    files = [str(project.folder / each) for each in project.files]
+    return {"COMPOSE_FILE": os.pathsep.join(files), "PUBLIC_URL": f"http://{project.address}"}
+
+
 def deploy(project: Topology, copy: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the workflow."""
     home = copy.parent
     cache = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
     engine = project.engine.environ
     steps = {
+        **program(project),
         "PATH": f"{home / 'bin'}:{engine['PATH']}",
-        **{name: engine[name] for name in ("DOCKER_HOST", "DOCKER_CONFIG")},
-        **images(),
         "BASE": "stand-in-base",
-        "FLORIN": f"{sys.executable} -P -m florin",
-        "PYTHONPATH": str(CHECKOUT / "src"),
         "XDG_CACHE_HOME": cache,  # with the tools of scan.sh
     }
     given = {
         "REGISTRY": REGISTRY,
         "REPOSITORY": REPOSITORY,
         "TARGET": "compose",
-        "COMPOSE_FILE": os.pathsep.join(str(project.folder / each) for each in project.files),
-        "PUBLIC_URL": f"http://{project.address}",
+        **place(project),
         **variables,
     }
     words = [str(Path(sys.executable).parent / "act"), "workflow_dispatch"]
@@ -110,9 +129,8 @@ def running(project: Topology) -> set[str]:
 
 
 async def test_main_is_published_by_digest_and_deployed_under_load(
-    project: Topology, copied: Path
+    project: Topology, merchant: CheckMerchant, copied: Path
 ) -> None:
-    merchant: CheckMerchant = await asyncio.to_thread(project.merchant)
     async with project.load(merchant, rate=15.0) as load:
         await load.until(50, 30)
         said = await asyncio.to_thread(deploy, project, copied)
@@ -134,3 +152,44 @@ async def test_what_does_not_serve_in_public_is_rolled_back(
     assert "rolling back" in said.stdout + said.stderr
     assert {one["Config"]["Image"] for one in project.containers("worker")} == before
     assert before <= running(project)
+
+
+async def test_a_published_image_is_deployed_by_ssh_under_load(
+    project: Topology, merchant: CheckMerchant, copied: Path
+) -> None:
+    engine, tag = project.engine, f"{REPOSITORY}:by-ssh"
+    engine.docker("tag", "florin:2", tag)
+    engine.docker("push", "--quiet", tag)
+    words = ("image", "inspect", "--format", "{{range .RepoDigests}}{{println .}}{{end}}", tag)
+    [image] = [
+        each for each in engine.docker(*words).stdout.split() if each.startswith(f"{REPOSITORY}@")
+    ]
+    host = copied.parent / "host.env"
+    given = {**program(project), **place(project)}
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in given.items()]
+    host.write_text("\n".join(lines), "utf-8")
+    receive = f"{copied}/deploy/ci/receive.sh {REPOSITORY}"
+    with running_ssh_server(f". {host} && exec {receive}") as server:
+        async with project.load(merchant, rate=15.0) as load:
+            await load.until(50, 30)
+            said = await asyncio.to_thread(
+                subprocess.run,
+                [str(copied / "deploy/ci/production.sh"), image],
+                env={
+                    **os.environ,
+                    "TARGET": "ssh",
+                    "SSH_HOST": server.url,
+                    "SSH_KEY": server.key,
+                    "SSH_KNOWN_HOSTS": server.known_hosts,
+                },
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=False,
+            )
+            assert said.returncode == 0, said.stdout[-6000:] + said.stderr[-2000:]
+            await load.until(load.log.requests + 50, 30)
+    assert f"{image} serves at" in said.stdout
+    assert image in running(project)
+    assert {one["Config"]["Image"] for one in project.containers("worker")} == {image}
