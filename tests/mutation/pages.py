@@ -11,6 +11,7 @@ ROUTES = "src/florin/web/page_routes.py"
 PUBLIC = "src/florin/web/public_pages.py"
 SUMS = "src/florin/reports/period_sums.py"
 REPORTS = "tests/web/test_report_pages.py"
+TILL = "tests/web/test_till_browser.py"
 PERIODS = "tests/reports/test_period_sums.py"
 
 OVER_HTTP = "tests/web/test_pages.py"
@@ -119,6 +120,20 @@ PAGES = (
         "        while self._bytes > _KEPT_BYTES:",
         "        while False:",
         f"{SHOPS}::test_kept_pages_are_bounded",
+    ),
+    _(
+        "any page may compile WebAssembly and film",
+        VIEW,
+        "CAMERA_POLICY if camera else POLICY",
+        "CAMERA_POLICY",
+        f"{TILL}::test_only_the_page_with_the_camera_may_compile_and_film",
+    ),
+    _(
+        "a second press sends a change again that has no answer yet",
+        "src/florin/web/static/florin.js",
+        "if (form.dataset.settle) return;",
+        "",
+        f"{TILL}::test_lost_answers_take_nothing_more",
     ),
     _(
         "a roll-forward leaves out what was taken back",

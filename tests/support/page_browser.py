@@ -22,10 +22,10 @@ class BrowserFindings:
 
 
 @asynccontextmanager
-async def chromium() -> AsyncGenerator[Browser]:
+async def chromium(*flags: str) -> AsyncGenerator[Browser]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=60_000
+            executable_path=CHROMIUM, args=["--no-sandbox", *flags], timeout=60_000
         )
         try:
             yield browser

@@ -26,6 +26,8 @@ POLICY = (
     f" connect-src 'self'; manifest-src 'self'; form-action 'self' {' '.join(GATEWAYS)};"
     " base-uri 'none'; frame-ancestors 'none'"
 )
+# Of the page with the camera, whose reader of codes is WebAssembly.
+CAMERA_POLICY = POLICY.replace("script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'")
 
 
 def make_environment(translations: NullTranslations) -> Environment:

@@ -21,7 +21,7 @@ from litestar import Response
 from florin.kit.http.asgi import asgi_scope
 from florin.kit.http.litestar_adapter import AnyRequest
 from florin.kit.http.static_files import cache_body, send_cached
-from florin.web.environment import POLICY, render_template
+from florin.web.environment import CAMERA_POLICY, POLICY, render_template
 from florin.web.formats import Formats
 from florin.web.forms import PageForm, read_form
 from florin.web.internal_api import ApiClient, InternalApi
@@ -106,15 +106,22 @@ class PageView:
         ).encode()
 
     def show(
-        self, template: str, *, status: int = 200, referrer: str = "same-origin", **context: Any
+        self,
+        template: str,
+        *,
+        status: int = 200,
+        referrer: str = "same-origin",
+        camera: bool = False,
+        **context: Any,
     ) -> PageResponse:
-        """A page for one person: no cache keeps it."""
+        """A page for one person: no cache keeps it. `camera`: it may use the camera."""
         return Response(
             self.render(template, **context),
             status_code=status,
             media_type=HTML,
             headers={
-                "content-security-policy": POLICY,
+                "content-security-policy": CAMERA_POLICY if camera else POLICY,
+                "permissions-policy": "camera=(self)" if camera else "camera=()",
                 "referrer-policy": referrer,
                 "vary": "Cookie, Accept-Language",
             },

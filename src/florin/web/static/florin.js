@@ -43,6 +43,17 @@ on("submit", e => { const b = e.submitter; if (e.defaultPrevented || !b || !b.da
   setTimeout(() => { b.setAttribute("aria-busy", "true"); b.setAttribute("aria-disabled", "true"); ($("span", b) || b).textContent = b.dataset.busy; }); });
 on("click", e => { if (e.target.closest('[aria-busy="true"]')) e.preventDefault(); }, document);
 
+/* till: a change whose answer is lost is sent again with its key until there is one; the page stays meanwhile */
+on("submit", e => { const form = e.target; if (e.defaultPrevented || !form.matches("[data-settle]")) return;
+  let body; try { body = new URLSearchParams(new FormData(form, e.submitter)); } catch { return; } // an old browser sends it itself
+  e.preventDefault(); if (form.dataset.settle) return; form.dataset.settle = "sent"; const note = $("[data-unsettled]");
+  const send = async wait => { try {
+      const r = await fetch(form.action, {method: "POST", body}), text = await r.text();
+      if (r.status > 500 && !text.includes("data-again")) throw r.status; // no answer of the till
+      if (r.redirected) location.assign(r.url); else { document.open(); document.write(text); document.close(); $("[autofocus]")?.focus(); }
+    } catch { note.hidden = false; setTimeout(send, wait, Math.min(wait * 2, 15000)); } };
+  send(1000); });
+
 /* till: pad, quick amounts, keys */
 const box = $("[data-pad-box]");
 if (box) {
@@ -76,17 +87,24 @@ on("click", e => { if (e.target.closest("[data-print]")) print(); });
 /* an outcome that is not known yet: the same form again, with the same key */
 const again = $("form[data-again]"); if (again) setTimeout(() => again.requestSubmit ? again.requestSubmit() : again.submit(), again.dataset.again * 1000);
 
-/* the camera reads a code where the browser can (Shape Detection); nothing is loaded for it */
+/* the camera reads a code: by the browser's own detector (Shape Detection), else by a reader that is loaded when the camera is opened */
 const camera = $("[data-camera]");
-if (camera && "BarcodeDetector" in window && navigator.mediaDevices) { camera.hidden = false; const view = $("video", camera);
-  on("click", async () => { let stream; try {
-      stream = await navigator.mediaDevices.getUserMedia({video: {facingMode: "environment"}}); view.srcObject = stream; view.hidden = false; await view.play();
-      const reader = new BarcodeDetector({formats: ["qr_code", "code_128"]});
-      const look = async () => { const [hit] = await reader.detect(view); const code = $("[data-code]");
-        if (!hit) return requestAnimationFrame(look);
-        stream.getTracks().forEach(t => t.stop()); view.hidden = true; code.value = hit.rawValue; code.form.requestSubmit(); };
-      look();
-    } catch { stream?.getTracks().forEach(t => t.stop()); view.hidden = true; camera.hidden = true; } }, $("[data-camera-start]", camera)); }
+if (camera && navigator.mediaDevices) { camera.hidden = false; const view = $("video", camera), code = $("[data-code]"); let stream;
+  const load = src => new Promise((done, failed) => document.head.append(Object.assign(document.createElement("script"), {src, onload: done, onerror: failed})));
+  const open = async () => {
+    if ((await window.BarcodeDetector?.getSupportedFormats() || []).includes("qr_code")) {
+      const own = new BarcodeDetector({formats: ["qr_code", "code_128"]}); return async () => (await own.detect(view))[0]?.rawValue; }
+    if (!window.ZXingWASM) await load(camera.dataset.reader);
+    await ZXingWASM.prepareZXingModule({overrides: {locateFile: () => camera.dataset.wasm}, fireImmediately: true});
+    const at = document.createElement("canvas"), pen = at.getContext("2d", {willReadFrequently: true});
+    return async () => { at.width = view.videoWidth; at.height = view.videoHeight; pen.drawImage(view, 0, 0);
+      return (await ZXingWASM.readBarcodes(pen.getImageData(0, 0, at.width, at.height), {formats: ["QRCode", "Code128"], maxNumberOfSymbols: 1}))[0]?.text; }; };
+  const close = () => { stream?.getTracks().forEach(t => t.stop()); stream = null; view.hidden = true; };
+  on("click", async () => { if (stream) return close(); try {
+      const mine = stream = await navigator.mediaDevices.getUserMedia({video: {facingMode: "environment", width: {ideal: 1280}}});
+      view.srcObject = mine; view.hidden = false; const [read] = await Promise.all([open(), view.play()]);
+      while (stream === mine) { const hit = await read(); if (hit && stream === mine) { close(); code.value = hit; code.form.requestSubmit(); } await new Promise(r => setTimeout(r, 100)); }
+    } catch { close(); $("[data-camera-away]", camera).hidden = false; } }, $("[data-camera-start]", camera)); }
 const retry = $("[data-retry]"); if (retry) setTimeout(() => location.reload(), retry.dataset.retry * 1000);
 const err = $("[data-errors]"); if (err) err.focus();
 if ($("[data-awake]") && navigator.wakeLock) { const hold = () => navigator.wakeLock.request("screen").catch(() => {}); hold(); on("visibilitychange", () => document.hidden || hold()); }

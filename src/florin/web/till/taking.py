@@ -139,6 +139,7 @@ async def _show_till(
     return view.show(
         "till/till.html",
         status=refused.status if refused is not None else 200,
+        camera=True,
         me=me,
         shift=shift,
         typed=typed,
