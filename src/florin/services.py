@@ -34,6 +34,7 @@ from florin.kit.server.health import HealthMonitor
 from florin.kit.settings import Settings
 from florin.kit.valkey import client as valkey
 from florin.kit.valkey.notifications import Notifier
+from florin.kit.valkey.shared_values import SharedValues
 from florin.ledger.issue import IssuingLedger
 from florin.ledger.post import Ledger
 from florin.orders.services import OrderServices
@@ -44,6 +45,8 @@ from florin.reports.locations import LocationReports
 from florin.reports.report_runner import ReportRunner
 from florin.web.internal_api import InternalApi
 from florin.web.operator import OperatorPage
+from florin.web.public_pages import PublicPages
+from florin.web.shared_pages import KEPT_S, SharedPages
 from florin.web.sign_in_cookie import SignInCookie
 from florin.web.visitors import Visitors
 from florin.webhooks.gauges import WebhookGauges
@@ -71,6 +74,7 @@ DEPENDENCIES = (
     "activity",
     "location_reports",
     "internal_api",
+    "public_pages",
     "operator_page",
     "visitors",
     "selling",
@@ -107,6 +111,7 @@ class ApiServices:
         self.limits = self._rate_limiter()
         self.identity = IdentityServices.of(settings, self.database, sealer, self.limits)
         self.internal_api = InternalApi()
+        self.public_pages = PublicPages(SharedPages(self._shared("page", KEPT_S), settings.release))
         self.operator_page = OperatorPage(settings.operator_url)
         self.visitors = Visitors(self.access, self.identity, SignInCookie(sealer, settings))
         self.proxies = TrustedProxies(settings.trusted_proxies)
@@ -141,6 +146,9 @@ class ApiServices:
     def _connect_valkey(self) -> Any:
         url = self.settings.redis_url
         return valkey.connect_valkey(url.get_secret_value()) if url else None
+
+    def _shared(self, use: str, kept_s: int) -> SharedValues:
+        return SharedValues(self.valkey, self.settings.key_ring("seal_key"), use=use, kept_s=kept_s)
 
     def _rate_limiter(self) -> RateLimiter:
         return RateLimiter(

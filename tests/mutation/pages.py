@@ -11,6 +11,9 @@ ROUTES = "src/florin/web/page_routes.py"
 PUBLIC = "src/florin/web/public_pages.py"
 SUMS = "src/florin/reports/period_sums.py"
 REPORTS = "tests/web/test_report_pages.py"
+VALUES = "src/florin/kit/valkey/shared_values.py"
+SHARED = "src/florin/web/shared_pages.py"
+SHARING = "tests/web/test_shared_pages.py"
 TILL = "tests/web/test_till_browser.py"
 PERIODS = "tests/reports/test_period_sums.py"
 
@@ -103,8 +106,8 @@ PAGES = (
     _(
         "a public page is found by its address alone",
         VIEW,
-        'self.scope["path"], self._done, shown)',
-        'self.scope["path"], self._done)',
+        'self.scope["path"], shown)',
+        'self.scope["path"])',
         f"{SHOPS}::test_a_change_is_on_the_next_page_of_each_language",
     ),
     _(
@@ -120,6 +123,41 @@ PAGES = (
         "        while self._bytes > _KEPT_BYTES:",
         "        while False:",
         f"{SHOPS}::test_kept_pages_are_bounded",
+    ),
+    _(
+        "a page of any origin is taken from Valkey",
+        VALUES,
+        "        return value if any(valid) else None",
+        "        return value",
+        f"{SHARING}::test_a_page_without_a_valid_signature_is_rendered",
+    ),
+    _(
+        "a page in Valkey may be moved to another address",
+        VALUES,
+        "hmac.digest(each, length + key + value,",
+        "hmac.digest(each, value,",
+        f"{SHARING}::test_a_page_without_a_valid_signature_is_rendered",
+    ),
+    _(
+        "a page of another release is sent",
+        SHARED,
+        "self._release + looks() + key",
+        "looks() + key",
+        f"{SHARING}::test_a_page_of_another_release_or_key_is_rendered",
+    ),
+    _(
+        "shared pages are kept for ever",
+        VALUES,
+        ", ex=self._kept_s",
+        "",
+        f"{SHARING}::test_a_page_is_rendered_once_for_all_instances",
+    ),
+    _(
+        "each page waits for a Valkey that does not answer",
+        VALUES,
+        "            self._rest_until = time.monotonic() + _REST_S\n",
+        "            await asyncio.sleep(0.2)\n",
+        f"{SHARING}::test_a_valkey_that_does_not_answer_costs_a_moment_once",
     ),
     _(
         "any page may compile WebAssembly and film",

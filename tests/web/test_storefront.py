@@ -9,7 +9,9 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from florin.kit.http.static_files import CachedBody
+from florin.kit.valkey.shared_values import SharedValues
 from florin.web import public_pages
+from florin.web.shared_pages import SharedPages
 from tests.conftest import Urls
 from tests.support.browser import needs_chromium
 from tests.support.instance import NO_TLS, Instance, Shop, instance
@@ -99,7 +101,9 @@ async def test_a_change_is_on_the_next_page_of_each_language(
 
 def test_kept_pages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(public_pages, "_KEPT_BYTES", 2_500)
-    pages = public_pages.PublicPages()
+    pages = public_pages.PublicPages(
+        SharedPages(SharedValues(None, ("secret",), use="page", kept_s=1), "")
+    )
     keys = [public_pages.page_key("page", n) for n in range(3)]
     for key in keys[:2]:
         pages.keep(key, CachedBody(b"x" * 1_000, None, "text/html", "t"))

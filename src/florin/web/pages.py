@@ -31,11 +31,10 @@ from florin.web.languages import (
     language_codes,
     read_catalogue,
 )
-from florin.web.public_pages import PUBLIC_PAGES, page_key
+from florin.web.public_pages import HTML, PublicPages, page_key
 from florin.web.visitors import Visitor, keep_header
 
 PageResponse = Response[bytes]
-HTML = "text/html"  # the framework adds the character set
 # Options of every page's route: not in the OpenAPI document, and a campaign's parameters in the
 # URL do not refuse it.
 PAGE: dict[str, Any] = {"include_in_schema": False, "opt": {"page": True}}
@@ -46,13 +45,14 @@ _STALE_S = 600
 class PageView:
     """One request for a page."""
 
-    def __init__(self, request: AnyRequest, api: InternalApi) -> None:
+    def __init__(self, request: AnyRequest, api: InternalApi, public: PublicPages) -> None:
         self.request = request
         self.scope = asgi_scope(request)
         self.language = choose_language(
             request.headers.get("accept-language", ""), request.query_params.get("lang")
         )
         self._api = api
+        self._public = public
         self._formats = Formats(format_locale(self.language))
 
     @property
@@ -127,18 +127,21 @@ class PageView:
             },
         )
 
-    def show_public(
+    async def show_public(
         self, template: str, shown: Any, make_context: Callable[[], dict[str, Any]]
     ) -> PageResponse:
         """A page that is the same for everyone in this language: a CDN may keep it. `shown`: all
         that the context is made of, see `public_pages.py`.
         """
-        key = page_key(template, self.language, self.scope["path"], self._done, shown)
-        page = PUBLIC_PAGES.find(key)
-        if page is None:
-            page = cache_body(self.render(template, **make_context()), HTML)
-            if not self._done:  # or a visitor could fill the cache with texts of the URL
-                PUBLIC_PAGES.keep(key, page)
+
+        def render() -> bytes:
+            return self.render(template, **make_context())
+
+        if self._done:  # or a visitor could fill the cache with texts of the URL
+            page = cache_body(render(), HTML)
+        else:
+            key = page_key(template, self.language, self.scope["path"], shown)
+            page = await self._public.page(key, render)
         return send_cached(
             self.request,
             page,

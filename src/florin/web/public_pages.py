@@ -3,25 +3,42 @@
 A page is found by all that it shows: what a merchant changes is on the next page, at any instance,
 and nothing has to be removed when it changes. To look up what it shows takes two short reads; to
 render and compress it takes several times the CPU of both.
+
+An instance keeps pages in its own memory, and shares them with the others through Valkey.
 """
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from florin.kit.http.static_files import CachedBody
+from florin.kit.http.static_files import CachedBody, cache_body
+from florin.web.shared_pages import SharedPages
 
+HTML = "text/html"  # the framework adds the character set
 _KEPT_BYTES = 16_000_000
 
 
 class PublicPages:
     """Rendered pages, the last used last; together of bounded size."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: SharedPages) -> None:
+        self._shared = shared
         self._kept: OrderedDict[bytes, CachedBody] = OrderedDict()
         self._bytes = 0
+
+    async def page(self, key: bytes, render: Callable[[], bytes]) -> CachedBody:
+        """The page of a key, from here, from another instance, or rendered now."""
+        page = self.find(key)
+        if page is None:
+            page = await self._shared.find(key, HTML)
+            if page is None:
+                page = cache_body(render(), HTML)
+                await self._shared.keep(key, page)
+            self.keep(key, page)
+        return page
 
     def find(self, key: bytes) -> CachedBody | None:
         found = self._kept.get(key)
@@ -46,6 +63,3 @@ def page_key(*shown: Any) -> bytes:
 
 def _size(page: CachedBody) -> int:
     return len(page.body) + len(page.packed or b"")
-
-
-PUBLIC_PAGES = PublicPages()  # of this process

@@ -13,7 +13,8 @@ from florin.web.environment import POLICY, render_template
 from florin.web.error_pages import render_problem
 from florin.web.internal_api import ApiProblem, InternalApi
 from florin.web.languages import choose_language
-from florin.web.pages import HTML, PageResponse, PageView, local_path
+from florin.web.pages import PageResponse, PageView, local_path
+from florin.web.public_pages import HTML, PublicPages
 from florin.web.visitors import SignInNeeded, Visitor
 
 # Where a person continues whose rights need one more step.
@@ -37,8 +38,8 @@ def pages_router(handlers: Sequence[Any]) -> Router:
     )
 
 
-def _view(request: AnyRequest, internal_api: InternalApi) -> PageView:
-    return PageView(request, internal_api)
+def _view(request: AnyRequest, internal_api: InternalApi, public_pages: PublicPages) -> PageView:
+    return PageView(request, internal_api, public_pages)
 
 
 def _visitor(request: AnyRequest) -> Visitor:

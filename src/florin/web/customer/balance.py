@@ -53,7 +53,7 @@ async def choose_shop(view: PageView, db: Database, shop: str = "") -> PageRespo
     if len(slugs) == 1 and not typed:
         return view.go(f"/s/{slugs[0]}/balance", lang=view.asked_language)
     if not typed:
-        return view.show_public(
+        return await view.show_public(
             "customer/balance-shop.html", (), lambda: {"typed": "", "error": ""}
         )
     try:
@@ -70,7 +70,7 @@ async def balance_form(
 ) -> PageResponse:
     shop = await find_shop(db, slug)
     own = not await imported_codes.accepts(shop.merchant)
-    return view.show_public(_PAGE, (shop, own), lambda: _of(shop, own=own))
+    return await view.show_public(_PAGE, (shop, own), lambda: _of(shop, own=own))
 
 
 @post("/s/{slug:str}/balance", status_code=200, **PAGE)

@@ -51,8 +51,8 @@ async def storefront(
     shop = await find_shop(db, slug)
     sold = await list_sold(db, shop.merchant)
     if not sold:
-        return view.show_public("customer/closed.html", shop, lambda: {"shop": shop})
-    return show_form(view, selling, shop, sold, sold[0])
+        return await view.show_public("customer/closed.html", shop, lambda: {"shop": shop})
+    return await show_form(view, selling, shop, sold, sold[0])
 
 
 @get("/s/{slug:str}/{program:str}", **PAGE)
@@ -61,7 +61,7 @@ async def storefront_program(
 ) -> PageResponse:
     shop = await find_shop(db, slug)
     sold = await list_sold(db, shop.merchant)
-    return show_form(view, selling, shop, sold, _find(sold, program))
+    return await show_form(view, selling, shop, sold, _find(sold, program))
 
 
 @post("/s/{slug:str}/{program:str}", status_code=200, **PAGE)

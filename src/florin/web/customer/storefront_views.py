@@ -45,7 +45,7 @@ def form_context(
     }
 
 
-def show_form(
+async def show_form(
     view: PageView,
     selling: OrderServices,
     shop: ShopFront,
@@ -53,7 +53,7 @@ def show_form(
     chosen: Program,
 ) -> PageResponse:
     """The page with the form as it begins, the same for everyone."""
-    return view.show_public(
+    return await view.show_public(
         "customer/shop.html",
         (shop, sold, chosen.id, selling.checkout.sms),
         lambda: form_context(view, selling, shop, sold, chosen),
