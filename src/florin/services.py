@@ -40,8 +40,11 @@ from florin.ledger.post import Ledger
 from florin.orders.services import OrderServices
 from florin.payments.gauges import PaymentGauges
 from florin.reports.activity import ActivityReports
+from florin.reports.attention import AttentionReports
+from florin.reports.cohorts import CohortReports
 from florin.reports.ledger_check import LedgerCheck
 from florin.reports.locations import LocationReports
+from florin.reports.period_sums import SUMS_KEPT_S
 from florin.reports.report_runner import ReportRunner
 from florin.web.internal_api import InternalApi
 from florin.web.operator import OperatorPage
@@ -72,6 +75,8 @@ DEPENDENCIES = (
     "lookups",
     "imported_codes",
     "activity",
+    "attention",
+    "cohorts",
     "location_reports",
     "internal_api",
     "public_pages",
@@ -97,8 +102,11 @@ class ApiServices:
         self.notifier = Notifier(self.valkey)
         name = f"florin {settings.instance}"
         self.reports = ReportRunner(settings.primary_url, name=name)
-        self.activity = ActivityReports(self.reports.database)
-        self.location_reports = LocationReports(self.reports.database)
+        sums = self._shared("sums", SUMS_KEPT_S)
+        self.activity = ActivityReports(self.reports.database, sums)
+        self.attention = AttentionReports(self.reports.database)
+        self.cohorts = CohortReports(self.reports.database, sums)
+        self.location_reports = LocationReports(self.reports.database, sums)
         self.queues = QueueGauges(self.reports.database)
         self.webhooks = WebhookGauges(self.reports.database)
         self.deliveries_due = DeliveryGauges(self.reports.database)

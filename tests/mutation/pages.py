@@ -14,6 +14,7 @@ REPORTS = "tests/web/test_report_pages.py"
 VALUES = "src/florin/kit/valkey/shared_values.py"
 SHARED = "src/florin/web/shared_pages.py"
 SHARING = "tests/web/test_shared_pages.py"
+COHORTS = "tests/reports/test_cohorts.py"
 TILL = "tests/web/test_till_browser.py"
 PERIODS = "tests/reports/test_period_sums.py"
 
@@ -181,6 +182,34 @@ PAGES = (
         f"{REPORTS}::test_a_line_of_the_roll_forward_adds_up_to_the_ledger",
     ),
     _(
+        "a year of issue has entries after its instant",
+        "src/florin/reports/cohorts.py",
+        "ends = min(ends, as_of + _INSTANT)",
+        "pass",
+        f"{COHORTS}::test_all_years_add_up_to_the_ledger_at_each_instant",
+    ),
+    _(
+        "a transfer between cards counts on one of them",
+        "src/florin/reports/cohorts.py",
+        "values (t.debit_card, -t.amount), (t.credit_card, t.amount)",
+        "values (t.debit_card, -t.amount)",
+        f"{COHORTS}::test_all_years_add_up_to_the_ledger_at_each_instant",
+    ),
+    _(
+        "old messages wait for a person for ever",
+        "src/florin/reports/attention.py",
+        "where d.merchant = $1 and d.id >= (",
+        "where d.merchant = $1 or d.id >= (",
+        f"{COHORTS}::test_counts_are_of_the_latest_and_bounded",
+    ),
+    _(
+        "any number of webhook deliveries is counted",
+        "src/florin/reports/attention.py",
+        "and w.attempts > 0 limit {COUNTED_MAX}) x)",
+        "and w.attempts > 0) x)",
+        f"{COHORTS}::test_counts_are_of_the_latest_and_bounded",
+    ),
+    _(
         "sums of a time that is not settled are kept",
         SUMS,
         "until = min(ends, now - _SETTLED)",
@@ -193,6 +222,21 @@ PAGES = (
         "await self._read(merchant, currency, settled.until, part)",
         "await self._read(merchant, currency, begins, part)",
         f"{PERIODS}::test_the_latest_entries_are_counted_each_time",
+    ),
+    _(
+        "a shared sum stands for the whole period",
+        SUMS,
+        "    until, lines = msgspec.msgpack.decode(value, type=_Encoded)\n",
+        "    until, lines = msgspec.msgpack.decode(value, type=_Encoded)\n"
+        "    until = until.replace(year=9999)\n",
+        f"{PERIODS}::test_an_instance_that_starts_reads_what_came_since",
+    ),
+    _(
+        "shared sums outlive a restore of the database",
+        SUMS,
+        "about = (self._sql, self._group, timeline, key)",
+        "about = (self._sql, self._group, key)",
+        f"{PERIODS}::test_an_instance_that_starts_reads_what_came_since",
     ),
     _(
         "sums are kept though the clock was moved",

@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 
 from florin.kit.postgres.database import Database, StatementTimeout
+from florin.kit.valkey import shared_values
+from florin.kit.valkey.shared_values import SharedValues
 from florin.reports import period_sums
 from florin.reports.period_sums import EntrySum, PeriodSums
+from tests.support.valkey_clients import allow_long_answers, valkey_client
+from tests.support.valkey_server import memory
 
 NOON = datetime(2026, 5, 12, 12, tzinfo=UTC)
 BEGINS, ENDS = NOON - timedelta(days=11), NOON + timedelta(days=19)
@@ -24,8 +28,13 @@ class Entries:
 
     def __init__(self, owner: Any, database: Database) -> None:
         self.owner = owner
+        self.database = database
         self.merchant = uuid.uuid4()
-        self.sums = PeriodSums(database, _SQL, ("location",))
+        self.restart(None)
+
+    def restart(self, shared: SharedValues | None) -> None:
+        """As an instance that has just started, which shares its sums."""
+        self.sums = PeriodSums(self.database, _SQL, ("location",), shared)
 
     async def add(self, at: datetime, amount: int, location: str = "quay") -> None:
         await self.owner.execute(
@@ -115,3 +124,36 @@ async def test_what_is_kept_is_bounded(entries: Entries, monkeypatch: pytest.Mon
     await entries.add(BEGINS, 2)
     assert await entries.read(NOON, NOON - 5 * HOUR) == {"quay": EntrySum(1, 1)}  # kept last
     assert await entries.read(NOON, NOON - 2 * HOUR) == {"quay": EntrySum(2, 3)}  # read anew
+
+
+async def test_an_instance_that_starts_reads_what_came_since(
+    entries: Entries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allow_long_answers(monkeypatch)
+    monkeypatch.setattr(shared_values, "_PATIENCE_S", 20.0)
+    timeline = 1
+
+    async def position() -> str:
+        return f"{timeline:x}.0"
+
+    monkeypatch.setattr(entries.database, "position", position)
+    with memory() as running:
+        async with valkey_client(running.url) as client:
+            shared = SharedValues(client, ("secret",), use="sums", kept_s=60)
+            entries.restart(shared)
+            await entries.add(BEGINS, 1)
+            assert await entries.read(NOON) == {"quay": EntrySum(1, 1)}
+            # The ledger adds nothing at such an instant; here it shows what is read.
+            await entries.add(NOON - 2 * HOUR, 2)
+            await entries.add(NOON - MINUTE, 4)
+            entries.restart(shared)
+            assert await entries.read(NOON) == {"quay": EntrySum(2, 5)}
+            await entries.add(NOON + 4 * HOUR, 8)
+            entries.restart(shared)
+            assert await entries.read(NOON + 6 * HOUR) == {"quay": EntrySum(3, 13)}
+            timeline = 2  # after a failover or a restore everything is read again
+            entries.restart(shared)
+            assert await entries.read(NOON + 6 * HOUR) == {"quay": EntrySum(4, 15)}
+            running.kill()
+            entries.restart(shared)
+            assert await entries.read(NOON + 6 * HOUR) == {"quay": EntrySum(4, 15)}

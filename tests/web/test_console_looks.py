@@ -124,6 +124,7 @@ async def test_the_console_looks_right(
             ("clock", "/console/clock"),
             ("gateway-report", "/console/reports/gateway"),
             ("location-report", "/console/reports/locations"),
+            ("breakage-report", "/console/reports/breakage"),
             ("vat-report", "/console/reports/vat"),
             ("overview", "/console"),
             ("till-location", "/till"),

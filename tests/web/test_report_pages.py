@@ -2,20 +2,27 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 from markupsafe import escape
 
+from florin.cards.jobs.expiry import expire_some
+from florin.kit.postgres.database import Database
 from tests.conftest import Urls
 from tests.orders.selling import buy, dashboard
 from tests.support.api_calls import Json, issue, made, read, redeem
 from tests.support.instance import Instance, Shop, instance
 from tests.support.members import client_of, register, uuid_of
 from tests.support.page_client import page_client, sign_in
+from tests.support.waiting import until
 
 HOSTILE = "=1+<img src=x>"
 BY_LOCATION = "/console/reports/locations"
@@ -145,3 +152,102 @@ async def test_a_period_of_locations_is_of_whole_days(reader: Reader) -> None:
         assert "Type days such as 2026-10-31" in answer.text
         led = await reader.browser.get(f"{BY_LOCATION}.csv", params=wrong)
         assert led.headers["location"].startswith(f"{BY_LOCATION}?")
+
+
+async def expire_card(owner: Any, database: Database, shop: Shop, card: Json) -> None:
+    """Expire the card as its job does."""
+    await owner.execute(
+        "update florin.account set expires_at = clock_timestamp() - interval '1 minute'"
+        " where merchant = $1 and id = $2",
+        shop.merchant,
+        uuid_of("crd", card["id"]),
+    )
+    async with database.transaction() as tx:
+        assert await expire_some(tx, shop.merchant, 10) == 1
+
+
+async def issue_in(owner: Any, reader: Reader, year: int, amount: int) -> Json:
+    """A card that was issued in a year before."""
+    card = await issue(reader.api, reader.shop, amount)
+    await owner.execute(
+        "update florin.account set issued_at = make_timestamptz($3, 6, 1, 0, 0, 0, 'UTC')"
+        " where merchant = $1 and id = $2",
+        reader.shop.merchant,
+        uuid_of("crd", card["id"]),
+        year,
+    )
+    return card
+
+
+async def test_breakage_and_years_of_issue_are_those_of_the_ledger(
+    reader: Reader, owner: Any, database: Database
+) -> None:
+    await move_all(reader.api, reader.shop)
+    lost, kept = [await issue_in(owner, reader, 2021, amount) for amount in (4000, 2500)]
+    other = await issue(reader.api, reader.shop, 1000)
+    await redeem(reader.api, lost, 1000)
+    await made(reader.api, "/transfers", {"from": other["id"], "to": kept["id"], "amount": 400})
+    await expire_card(owner, database, reader.shop, lost)
+    accounts = await read(reader.api, "/ledger/balances")
+    broken = {each["account"]: each["balance"] for each in accounts["accounts"]}["breakage"]
+    assert broken == -3000
+    month = (await reader.csv("/console/reports/breakage.csv"))[-1]
+    assert (month["expired"], month["reinstated"], month["breakage"]) == ("3000", "0", "3000")
+    newest, oldest = await reader.csv("/console/reports/years.csv")
+    assert oldest == {
+        "year": "2021", "currency": "EUR", "cards": "2", "sold": "6500", "spent": "1000",
+        "expired": "3000", "owed": "2900",
+    }  # fmt: skip
+    assert int(newest["owed"]) + 2900 == accounts["liability"]
+    page = (await reader.browser.get("/console/reports/breakage")).text
+    assert "46.2%" in page  # 3,000 of 6,500
+    assert "€30.00" in (await reader.browser.get("/console")).text.replace(
+        '<span class="min">', ""
+    ).replace("</span>", "")
+
+
+async def test_what_was_owed_at_an_instant_is_shown_by_year_of_issue(
+    reader: Reader, owner: Any
+) -> None:
+    card = await issue_in(owner, reader, 2019, 5000)
+    made_at = datetime.fromisoformat((await read(reader.api, "/ledger/balances"))["as_of"])
+    zone = ZoneInfo((await read(reader.api, "/auth/me"))["merchant"]["timezone"])
+
+    async def next_second() -> bool:
+        return datetime.now(UTC).replace(microsecond=0) > made_at
+
+    await until(next_second)
+    at = datetime.now(zone)
+    await redeem(reader.api, card, 1500)
+    asked = {"day": f"{at:%Y-%m-%d}", "time": f"{at:%H:%M:%S}"}
+    [line] = await reader.csv("/console/reports/liability.csv", **asked)
+    assert (line["year"], line["cards"], line["owed"]) == ("2019", "1", "5000")
+    page = await reader.browser.get("/console/reports", params=asked)
+    assert re.search(r'row">2019</th><td class="num">1</td>.*?€50\.00', page.text)
+    earlier = {"day": f"{at - timedelta(days=2):%Y-%m-%d}"}
+    assert await reader.csv("/console/reports/liability.csv", **earlier) == []
+    wrong = await reader.browser.get("/console/reports/liability.csv", params={"day": "never"})
+    assert wrong.headers["location"].startswith("/console/reports?")
+
+
+async def test_the_overview_names_what_waits_for_a_person(reader: Reader, owner: Any) -> None:
+    overview = (await reader.browser.get("/console")).text
+    assert "Nothing waits for you." not in overview  # the first day has its own page
+    card = await issue(reader.api, reader.shop, 2000)
+    assert "Nothing waits for you." in (await reader.browser.get("/console")).text
+    await owner.execute(
+        "update florin.account set expires_at = clock_timestamp() + interval '29 days'"
+        " where merchant = $1 and id = $2",
+        reader.shop.merchant,
+        uuid_of("crd", card["id"]),
+    )
+    disputed = await buy(reader.api, reader.shop, 2000)
+    await dashboard(reader.api, disputed, "dispute")
+
+    async def is_shown() -> bool:  # an answer is kept for a moment
+        page = (await reader.browser.get("/console")).text
+        return "payment is disputed; its cards are blocked." in page and (
+            "card expires within 30 days, with €20.00 on it." in page
+        )
+
+    await until(is_shown)

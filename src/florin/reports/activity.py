@@ -1,21 +1,16 @@
 """Activity: a merchant's movements by month, and its cards by state, for the console.
 
-The sums of months are those of `period_sums.py`. The states are kept for a multiple of the time
-that it took to count them, so that looking at a page often costs a bounded share of the database,
-and a small merchant sees each change at once.
+The sums of months are those of `period_sums.py`; the states are kept as in `kept_answers.py`.
 """
 
-import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
 from florin.kit.postgres.database import Database
+from florin.kit.valkey.shared_values import SharedValues
+from florin.reports.kept_answers import KeptAnswers
 from florin.reports.period_sums import EntrySum, PeriodSums
-
-_KEPT = 4_000  # answers, of all merchants
-_COST_FACTOR = 20
 
 # Bounds of a month in the merchant's time zone, as instants.
 _MONTHS = """
@@ -84,10 +79,10 @@ class StateTotal:
 class ActivityReports:
     """Reads activity on the connections of reports, and keeps what does not change."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, shared: SharedValues | None = None) -> None:
         self._database = database
-        self._sums = PeriodSums(database, _SUMS, ("kind",))
-        self._states: OrderedDict[tuple[UUID, str], tuple[float, list[StateTotal]]] = OrderedDict()
+        self._sums = PeriodSums(database, _SUMS, ("kind",), shared)
+        self._states = KeptAnswers(self._read_states)
 
     async def months(self, merchant: UUID, currency: str, count: int) -> list[MonthActivity]:
         """The last `count` months, the current one last. Each opens with what the one before it
@@ -115,18 +110,10 @@ class ActivityReports:
         return found
 
     async def states(self, merchant: UUID, currency: str) -> list[StateTotal]:
-        key = (merchant, currency)
-        known = self._states.get(key)
-        began = time.monotonic()
-        if known is not None and known[0] > began:
-            return known[1]
+        return await self._states.find(merchant, currency)
+
+    async def _read_states(self, merchant: UUID, currency: str) -> list[StateTotal]:
         rows = await self._database.all(_STATES, merchant, currency)
-        found = [
+        return [
             StateTotal(state=row["state"], cards=row["cards"], owed=row["owed"]) for row in rows
         ]
-        ended = time.monotonic()
-        self._states[key] = (ended + _COST_FACTOR * (ended - began), found)
-        self._states.move_to_end(key)
-        while len(self._states) > _KEPT:
-            self._states.popitem(last=False)
-        return found

@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from florin.kit.postgres.database import Database
+from florin.kit.valkey.shared_values import SharedValues
 from florin.reports.period_sums import EntrySum, PeriodSums
 
 # The kinds of a till; one ordered index scan for each (transfer_by_kind).
@@ -51,9 +52,9 @@ class LocationActivity:
 class LocationReports:
     """Reads what moved by location on the connections of reports."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, shared: SharedValues | None = None) -> None:
         self._database = database
-        self._sums = PeriodSums(database, _SUMS, ("location", "kind"))
+        self._sums = PeriodSums(database, _SUMS, ("location", "kind"), shared)
 
     async def between(
         self, merchant: UUID, currency: str, begins: datetime, ends: datetime

@@ -1,9 +1,12 @@
 """Period sums: how the entries of a period changed what is owed on cards, by group.
 
 A page shows them each time it is loaded, of a merchant with any number of entries. An entry never
-changes, so the sums of what is settled are kept, and a page reads only what came since.
+changes, so the sums of what is settled are kept, and a page reads only what came since. They are
+kept in the memory of the instance and shared through Valkey, so that an instance that has just
+started reads only what came since, too. A shared sum may be of an earlier time: more is read then.
 """
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +14,12 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from uuid import UUID
 
-from florin.kit.postgres.database import Database
+import msgspec
 
+from florin.kit.postgres.database import Database, parse_position
+from florin.kit.valkey.shared_values import SharedValues
+
+SUMS_KEPT_S = 7 * 86_400  # in Valkey
 _KEPT_GROUPS = 40_000  # of all merchants
 # Nothing is added any more at an instant that is so long ago: no transaction runs for so long.
 _SETTLED = timedelta(hours=1)
@@ -20,6 +27,8 @@ _STEP = timedelta(minutes=10)  # the kept part of a period grows in such steps, 
 _PART = timedelta(days=31)  # and at most: what was read is kept though a later part takes too long
 
 Group = tuple[str, ...]
+_Period = tuple[UUID, str, datetime, datetime]  # merchant, currency, begin, end
+_Encoded = tuple[datetime, list[tuple[list[str], int, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +51,33 @@ class _Settled:
     sums: Sums
 
 
+def _encode(settled: _Settled) -> bytes:
+    lines = [(group, each.entries, each.change) for group, each in settled.sums.items()]
+    return msgspec.msgpack.encode((settled.until, lines))
+
+
+def _decode(value: bytes) -> _Settled:
+    until, lines = msgspec.msgpack.decode(value, type=_Encoded)
+    return _Settled(until, {tuple(group): EntrySum(*rest) for group, *rest in lines})
+
+
 class PeriodSums:
     """Sums of one statement for periods: its parameters are the merchant, the currency, the begin
     and the end; its columns the names of the group, `entries` and `change`.
     """
 
-    def __init__(self, database: Database, sql: str, group: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        sql: str,
+        group: tuple[str, ...],
+        shared: SharedValues | None = None,
+    ) -> None:
         self._database = database
+        self._shared = shared
         self._sql = sql
         self._group = group
-        self._kept: OrderedDict[tuple[UUID, str, datetime, datetime], _Settled] = OrderedDict()
+        self._kept: OrderedDict[_Period, _Settled] = OrderedDict()
         self._groups = 0  # of all that is kept
 
     async def between(
@@ -69,15 +95,15 @@ class PeriodSums:
         if now is None:
             return await self._read(merchant, currency, begins, ends)
         key = (merchant, currency, begins, ends)
-        settled = self._kept.get(key, _Settled(begins, _NOTHING))
+        settled = await self._find(key)
         until = min(ends, now - _SETTLED)
-        if key in self._kept:
-            self._kept.move_to_end(key)
         while until - settled.until >= _STEP or settled.until < until == ends:
             part = min(until, settled.until + _PART)
             more = await self._read(merchant, currency, settled.until, part)
             settled = _Settled(part, add_sums(settled.sums, more))
             self._keep(key, settled)
+            if self._shared is not None:
+                await self._shared.keep(await self._shared_key(key), _encode(settled))
         if settled.until == ends:
             return settled.sums
         latest = await self._read(merchant, currency, settled.until, ends)
@@ -90,7 +116,29 @@ class PeriodSums:
             for row in rows
         }
 
-    def _keep(self, key: tuple[UUID, str, datetime, datetime], settled: _Settled) -> None:
+    async def _find(self, key: _Period) -> _Settled:
+        """What is kept of a period, here or by another instance."""
+        settled = self._kept.get(key)
+        if settled is not None:
+            self._kept.move_to_end(key)
+            return settled
+        if self._shared is not None:
+            found = await self._shared.find(await self._shared_key(key))
+            if found is not None:
+                settled = _decode(found)
+                self._keep(key, settled)
+                return settled
+        return _Settled(key[2], _NOTHING)
+
+    async def _shared_key(self, key: _Period) -> bytes:
+        """Another statement, as of another release, has keys of its own; so has each timeline of
+        the database: it may have lost entries, as after a restore to an earlier instant.
+        """
+        timeline, _ = parse_position(await self._database.position())
+        about = (self._sql, self._group, timeline, key)
+        return hashlib.sha256(msgspec.msgpack.encode(about)).digest()
+
+    def _keep(self, key: _Period, settled: _Settled) -> None:
         before = self._kept.pop(key, None)
         self._groups += len(settled.sums) + 1 - (0 if before is None else len(before.sums) + 1)
         self._kept[key] = settled

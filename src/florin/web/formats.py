@@ -31,6 +31,7 @@ from florin.kit.currencies import minor_digits
 
 _TICK = timedelta(microseconds=1)
 MINUS = "\N{MINUS SIGN}"
+_TENTH_OF_PERCENT = Decimal("0.001")
 _TYPED = re.compile(r"(\d{1,13})(?:[.,](\d{0,4}))?")
 _GROUPED = re.compile(r"(?<=\d)[\s.,'\u2019](?=\d{3}(?:\D|\Z))")
 
@@ -131,6 +132,13 @@ class Formats:
         """A rate in hundredths of a percent, such as 5.5%."""
         value = Decimal(rate).scaleb(-4)
         return format_percent(value, locale=self._locale, decimal_quantization=False)
+
+    def share(self, part: int, whole: int) -> str:
+        """A part in per cent, to a tenth; nothing of nothing is no share."""
+        if not whole:
+            return "\N{EM DASH}"
+        share = (Decimal(part) / whole).quantize(_TENTH_OF_PERCENT)
+        return format_percent(share, locale=self._locale, decimal_quantization=False)
 
     def number(self, value: int) -> str:
         return format_decimal(value, locale=self._locale)

@@ -4,11 +4,18 @@ from florin.identity.authentication import Caller
 from florin.web import account
 from florin.web import operator as operator_pages
 from florin.web import sign_in as sign_in_pages
+from florin.web.console import (
+    breakage_report,
+    gateway_report,
+    location_report,
+    organisation,
+    overview,
+    vat_report,
+)
 from florin.web.console import card as console_card
 from florin.web.console import cards as console_cards
 from florin.web.console import clock as console_clock
 from florin.web.console import deliveries as console_deliveries
-from florin.web.console import gateway_report, location_report, organisation, overview, vat_report
 from florin.web.console import gateways as console_gateways
 from florin.web.console import jobs as console_jobs
 from florin.web.console import logo as console_logo
@@ -44,6 +51,7 @@ pages = pages_router(
         *console_webhooks.handlers,
         *console_clock.handlers,
         *console_reports.handlers,
+        *breakage_report.handlers,
         *gateway_report.handlers,
         *location_report.handlers,
         *vat_report.handlers,
@@ -149,6 +157,10 @@ PAGES: dict[str, str] = {
     "POST /console/clock": "programs:write",
     "GET /console/reports": "reports:read",
     "GET /console/reports/roll-forward.csv": "reports:read",
+    "GET /console/reports/breakage": "reports:read",
+    "GET /console/reports/breakage.csv": "reports:read",
+    "GET /console/reports/liability.csv": "reports:read",
+    "GET /console/reports/years.csv": "reports:read",
     "GET /console/reports/gateway": "reports:read",
     "GET /console/reports/locations": "reports:read",
     "GET /console/reports/locations.csv": "reports:read",

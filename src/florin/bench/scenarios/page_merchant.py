@@ -121,6 +121,7 @@ def _console_pages(cards: int, last4: str) -> dict[str, str]:
         **{name: f"/console/{name}" for name in _LISTS},
         "reports, locations": "/console/reports/locations",
         "reports, gateways": "/console/reports/gateway",
+        "reports, breakage": "/console/reports/breakage",
         "reports, proof": "/console/reports/proof",
     }
 

@@ -62,6 +62,47 @@ def draw_bars(
     return Markup("".join(parts))  # noqa: S704 -- all text in it is escaped
 
 
+def draw_area(
+    labels: Sequence[str],
+    values: Sequence[int],
+    *,
+    title: str,
+    show: Callable[[int], str],
+    width: int = 640,
+    height: int = 200,
+) -> Markup:
+    """A line of amounts over its ground, the last one named. `show` formats the amounts."""
+    step, top = _scale(max((*values, 1)))
+    right = 64  # room for the last amount
+    apart = (width - _LEFT - right) / max(len(values) - 1, 1)
+
+    def x(place: int) -> str:
+        return _n(_LEFT + apart * place)
+
+    def y(value: int) -> str:
+        return _n(_TOP + (height - _TOP - _BOTTOM) * (1 - max(value, 0) / top))
+
+    parts = [_begin(title, width, height)]
+    for line in range(0, top + 1, step):
+        parts.append(f'<path class="ax" d="M{_LEFT} {y(line)}H{width - right}"/>')
+        place = f'x="{_LEFT - 6}" y="{y(line)}" dy="4" text-anchor="end"'
+        parts.append(f"<text {place}>{escape(show(line))}</text>")
+    shape = "L".join(f"{x(n)} {y(value)}" for n, value in enumerate(values))
+    last = len(values) - 1
+    parts.append(
+        f'<path class="fill" d="M{shape}V{y(0)}H{_LEFT}Z"/><path class="ln" d="M{shape}"/>'
+    )
+    for n, label in enumerate(labels):
+        if n % 2 == 0:
+            place = f'x="{x(n)}" y="{height - 8}" text-anchor="middle"'
+            parts.append(f"<text {place}>{escape(label)}</text>")
+    parts.append(f'<path class="base" d="M{_LEFT} {y(0)}H{width - right}"/>')
+    parts.append(f'<circle class="dot" cx="{x(last)}" cy="{y(values[-1])}" r="5"/>')
+    place = f'x="{x(last)}" dx="9" y="{y(values[-1])}" dy="4"'
+    parts.append(f"<text {place}>{escape(show(values[-1]))}</text></svg>")
+    return Markup("".join(parts))  # noqa: S704 -- all text in it is escaped
+
+
 _HATCH = (
     '<defs><pattern id="hat" width="5" height="5" patternUnits="userSpaceOnUse"'
     ' patternTransform="rotate(45)"><path class="hatch" d="M0 0V5"/></pattern></defs>'

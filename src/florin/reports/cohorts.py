@@ -1,0 +1,89 @@
+"""Cohorts: what became of the cards of each year of issue, and what is owed on them at an instant.
+
+The sums are those of `period_sums.py`, for whole calendar years of the merchant's time zone, so
+that every instant of a year shares the years before it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from florin.kit.postgres.database import Database
+from florin.kit.valkey.shared_values import SharedValues
+from florin.reports.period_sums import EntrySum, PeriodSums, Sums, add_sums
+
+SOLD, EXPIRED = ("issue", "activate"), ("expire", "reinstate")
+# Redeemed, less what was given back.
+SPENT = ("redeem", "refund")
+_NONE = EntrySum(0, 0)
+_INSTANT = timedelta(microseconds=1)
+
+_YEARS = """
+select y at time zone m.timezone as begins,
+  (y + interval '1 year') at time zone m.timezone as ends,
+  case when m.clock_offset = '0' then clock(m.id) end as now
+from florin.merchant m
+cross join generate_series(date_trunc('year', m.created_at at time zone m.timezone),
+  coalesce($2, clock(m.id)) at time zone m.timezone, interval '1 year') y
+where m.id = $1 order by y
+"""
+# One ordered index scan for each kind (transfer_by_kind). A transfer between two cards counts on
+# both, in the years of their own.
+_SUMS = """
+select extract(year from a.issued_at at time zone m.timezone)::int::text as year,
+  t.kind::text as kind, count(*) as entries, sum(s.change)::bigint as change
+from unnest(enum_range(null::florin.transfer_kind)) k
+cross join lateral (
+  select t.kind, t.debit_card, t.credit_card, t.amount from florin.transfer t
+  where t.merchant = $1 and t.kind = k and t.currency = $2
+    and t.created_at >= $3 and t.created_at < $4 and (t.debit = 'card' or t.credit = 'card')
+) t
+cross join lateral (values (t.debit_card, -t.amount), (t.credit_card, t.amount)) s (card, change)
+join florin.account a on a.merchant = $1 and a.id = s.card
+join florin.merchant m on m.id = $1
+group by 1, 2
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cohort:
+    """The cards that were issued in a year, in minor units."""
+
+    year: int
+    kinds: dict[str, EntrySum]
+
+    @property
+    def owed(self) -> int:
+        return sum(each.change for each in self.kinds.values())
+
+    @property
+    def cards(self) -> int:
+        """How many got their first money."""
+        return sum(self.kinds.get(kind, _NONE).entries for kind in SOLD)
+
+    def change(self, *kinds: str) -> int:
+        """By how much they changed what is owed on cards."""
+        return sum(self.kinds.get(kind, _NONE).change for kind in kinds)
+
+
+class CohortReports:
+    """Reads cohorts on the connections of reports."""
+
+    def __init__(self, database: Database, shared: SharedValues | None = None) -> None:
+        self._database = database
+        self._sums = PeriodSums(database, _SUMS, ("year", "kind"), shared)
+
+    async def at(self, merchant: UUID, currency: str, as_of: datetime | None) -> list[Cohort]:
+        """The cohorts at an instant, its entries included, or now; the newest year first."""
+        sums: Sums = {}
+        for row in await self._database.all(_YEARS, merchant, as_of):
+            begins, ends = row["begins"], row["ends"]
+            if as_of is not None:
+                ends = min(ends, as_of + _INSTANT)
+            year = await self._sums.between(merchant, currency, begins, ends, now=row["now"])
+            sums = add_sums(sums, year)
+        found: dict[str, dict[str, EntrySum]] = {}
+        for (year, kind), each in sums.items():
+            found.setdefault(year, {})[kind] = each
+        cohorts = [Cohort(year=int(year), kinds=kinds) for year, kinds in found.items()]
+        return sorted(cohorts, key=lambda each: -each.year)
