@@ -89,7 +89,8 @@ const again = $("form[data-again]"); if (again) setTimeout(() => again.requestSu
 
 /* the camera reads a code: by the browser's own detector (Shape Detection), else by a reader that is loaded when the camera is opened */
 const camera = $("[data-camera]");
-if (camera && navigator.mediaDevices) { camera.hidden = false; const view = $("video", camera), code = $("[data-code]"); let stream;
+if (camera && !navigator.mediaDevices) camera.hidden = true; // not a secure address
+else if (camera) { const view = $("video", camera), code = $("[data-code]"); let stream;
   const load = src => new Promise((done, failed) => document.head.append(Object.assign(document.createElement("script"), {src, onload: done, onerror: failed})));
   const open = async () => {
     if ((await window.BarcodeDetector?.getSupportedFormats() || []).includes("qr_code")) {
