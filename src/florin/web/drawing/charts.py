@@ -93,7 +93,7 @@ def draw_area(
         f'<path class="fill" d="M{shape}V{y(0)}H{_LEFT}Z"/><path class="ln" d="M{shape}"/>'
     )
     for n, label in enumerate(labels):
-        if n % 2 == 0:
+        if (last - n) % 2 == 0:
             place = f'x="{x(n)}" y="{height - 8}" text-anchor="middle"'
             parts.append(f"<text {place}>{escape(label)}</text>")
     parts.append(f'<path class="base" d="M{_LEFT} {y(0)}H{width - right}"/>')
