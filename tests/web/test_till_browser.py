@@ -145,6 +145,7 @@ async def test_a_till_without_network_takes_once_it_is_back(
         assert await balance(http, card) == 3750
 
 
+@pytest.mark.slow
 async def test_lost_answers_take_nothing_more(
     api: Instance, boss: SignedInMember, browser: Browser, http: httpx.AsyncClient, card: Json
 ) -> None:
