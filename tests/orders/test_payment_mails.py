@@ -23,6 +23,11 @@ from tests.support.workers import Crew
 _MEMBER = """
 insert into florin.member (merchant, id, email, password_hash, role) values ($1, $2, $3, $4, $5)
 """
+# Of two cards of 20.00 at 23 %, each with 3.74 of VAT.
+VAT = {
+    "en": "VAT of 23% included: \u20ac7.48",
+    "de": "Darin 23 % Mehrwertsteuer: 7,48 \u20ac",
+}
 # What each mail says, in the order in which they are caused.
 SAID = {
     "en": (
@@ -77,7 +82,9 @@ async def text_for(mails: MailServer, recipient: str, part: str) -> str:
 async def test_each_cause_has_one_mail(
     http: httpx.AsyncClient, shop: Shop, owner: Any, workers: Crew, locale: str
 ) -> None:
-    await owner.execute("update florin.program set name = 'Breakfast'")
+    await owner.execute(
+        "update florin.program set name = 'Breakfast', vat_country = 'IE', vat_rate = 2300"
+    )
     country = {"en": "GB", "de": "AT"}[locale]
     await owner.execute(
         "update florin.merchant set country = $2 where id = $1", shop.merchant, country
@@ -96,6 +103,7 @@ async def test_each_cause_has_one_mail(
         heading, item, refunded, disputed = SAID[locale]
         receipt = await text_for(mails, "buyer@example.com", heading)
         assert item in receipt
+        assert VAT[locale] in " ".join(receipt.split())
         assert order["url"].rpartition("/o/")[2] in receipt
         assert f"{PUBLIC_URL}/o/" in receipt
         for sum_ in ("3.00", "5.00"):
