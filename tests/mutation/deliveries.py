@@ -84,7 +84,7 @@ DELIVERIES = (
     _("a shared transaction waits for a row", ROWS, 'f"{_LOCK} skip locked"', "_LOCK",
       f"{_ROWS}::test_a_row_in_other_hands_delays_no_other"),
     _("outcomes that were refused together are lost", ROWS,
-      "count=len(jobs))\n        return False\n", "count=len(jobs))\n        return True\n",
+      "count=len(jobs))\n        return False\n", "count=len(jobs))\n        raise\n",
       f"{_ROWS}::test_what_is_refused_together_is_written_one_by_one"),
     _("a job in a shared transaction needs no lease", "src/florin/kit/queue/job.py",
       "[job for job in jobs if job.fence in fences]", "list(jobs)",
