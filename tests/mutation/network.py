@@ -17,6 +17,7 @@ BOUNDS = "tests/reports/test_report_runner.py"
 HEALTHS = "tests/kit/server/test_health.py"
 LISTENERS = "tests/kit/server/test_operations.py"
 NAMES = "tests/kit/postgres/test_host_names.py"
+PEERS = "tests/kit/postgres/test_lost_peers.py"
 PATHS = "tests/ops/haproxy/test_paths.py"
 
 NETWORK = (
@@ -28,6 +29,14 @@ NETWORK = (
       "src/florin/kit/postgres/pool.py",
       "await look_up(name, CONNECT_WITHIN_S)", "pass",
       f"{NAMES}::test_connections_reach_the_next_host_while_a_name_is_not_answered_for"),
+    _("a server keeps the session of a machine that is gone",
+      "src/florin/kit/postgres/pool.py",
+      'SERVER_SETTINGS | options.get("server_settings", {})', 'options.get("server_settings", {})',
+      f"{PEERS}::test_both_ends_of_a_connection_have_the_limits"),
+    _("a client waits for the answer of a machine that is gone",
+      "src/florin/kit/postgres/pool.py",
+      "                probe_server(connection)\n", "",
+      f"{PEERS}::test_both_ends_of_a_connection_have_the_limits"),
     _("an encoded slash reaches the route of a plain one", EDGE,
       '            scope["path"] = paths.normalized(scope["raw_path"])\n', "            pass\n",
       f"{LISTENERS}::test_a_route_is_the_same_in_every_spelling"),

@@ -19,6 +19,7 @@ import asyncpg
 from florin.kit.client_departure import ends_with_client
 from florin.kit.observability import metrics
 from florin.kit.postgres.host_names import look_up
+from florin.kit.postgres.lost_peers import SERVER_SETTINGS, probe_server
 from florin.kit.postgres.pool_limits import PoolLimits
 from florin.kit.postgres.sql_release import PACKAGED
 from florin.kit.urls import split_url
@@ -221,12 +222,14 @@ class Hosts:
 
     async def connect(self, _dsn: str | None = None, **options: Any) -> Connection:
         """Connect to the first suitable host. Raises OSError, or another of BROKEN, if none is."""
+        options["server_settings"] = SERVER_SETTINGS | options.get("server_settings", {})
         last: Exception | None = None
         for dsn in list(self._dsns):
             try:
                 if name := self._names[dsn]:
                     await look_up(name, CONNECT_WITHIN_S)
                 connection = await _asyncpg.connect(dsn, timeout=CONNECT_WITHIN_S, **options)
+                probe_server(connection)
             except TimeoutError:  # translated: `_borrow` reads TimeoutError as an exhausted pool
                 last = ConnectionError("the server did not accept the connection in time")
             except BROKEN as error:
