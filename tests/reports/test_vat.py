@@ -206,6 +206,47 @@ async def test_value_that_an_import_brings_was_sold_elsewhere(
     }  # fmt: skip
 
 
+async def test_unsold_stock_of_an_import_is_sold_when_it_is_activated(
+    http: httpx.AsyncClient, shop: Shop, workers: Crew
+) -> None:
+    await treat(http, shop, GERMAN)
+    text = (
+        "amount,code,program,state\n"
+        f"11900,{codes.make_code()},{shop.program},pending\n"
+        f"700,{codes.make_code()},{shop.program},active\n"
+    )
+    asked = await send(http, text, "import-1")
+    workers.start("--concurrency", "1")
+    assert (await finished(http, asked.json()["id"]))["done"] == 2
+    assert await lines(http) == []
+    [stock] = (await read(http, "/cards", state="pending"))["data"]
+    await made(http, f"/cards/{stock['id']}/activate", status=200)
+    assert only(await lines(http), 1900) == {
+        "sold": 11_900, "taxable": 11_900, "net": 10_000, "vat": 1900,
+    }  # fmt: skip
+
+
+async def test_a_card_without_a_treatment_has_the_one_of_its_order(
+    http: httpx.AsyncClient, shop: Shop, owner: Any
+) -> None:
+    """As the release before records it, when instances are rolled back with orders in progress."""
+    await treat(http, shop, GERMAN)
+    order = await buy(http, shop, 11_900)
+    [card] = order["items"][0]["cards"]
+    await owner.execute("update florin.card set vat_country = null, vat_rate = null")
+    await redeem(http, {"id": card}, 1000)
+    assert only(await lines(http), 1900) == {
+        "sold": 11_900, "redeemed": 1000, "taxable": 11_900, "net": 10_000, "vat": 1900,
+    }  # fmt: skip
+    await treat(http, shop, MULTI)
+    await buy(http, shop, 700)
+    other = await issue(http, shop, 1)
+    await made(http, "/transfers", {"from": card, "to": other["id"], "amount": 2380})
+    found = await lines(http)
+    assert only(found, 1900)["vat"] == 1900 - 380
+    assert only(found)["sold"] == 700 + 1 + 2380
+
+
 async def test_an_order_says_what_of_its_price_is_vat(http: httpx.AsyncClient, shop: Shop) -> None:
     """Rounded for each card, so that orders and report agree."""
     await treat(http, shop, GERMAN)

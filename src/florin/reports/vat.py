@@ -27,8 +27,21 @@ _RETURNED = ("clawback", "giveback", "dispute", "cash_out")
 _SPENT = ("redeem", "refund", "expire", "reinstate")
 _KINDS = (*_SOLD, *_RETURNED, *_SPENT, "transfer")
 # One ordered index scan for each kind (transfer_by_kind). Value that moves between cards of one
-# treatment is neither sold nor returned; between others it is both. What an import brings was sold
-# elsewhere. VAT is rounded for each entry, as `contained_vat` does.
+# treatment is neither sold nor returned; between others it is both. What an import issues was sold
+# elsewhere; a card that it brings unsold is sold here, when it is activated. VAT is rounded for
+# each entry, as `contained_vat` does.
+# An instance of the release before `vat` issues cards without a treatment, also those of an order
+# that has one: what the buyer was told counts.
+_CARDS = """(
+    select c.id, c.job, coalesce(c.vat_country, o.vat_country) as vat_country,
+      coalesce(c.vat_rate, o.vat_rate) as vat_rate
+    from florin.card c
+    left join lateral (
+      select i.vat_country, i.vat_rate from florin.order_card k
+      join florin.order_item i on i.merchant = k.merchant and i.id = k.item
+      where c.vat_country is null and k.merchant = $1 and k.card = c.id
+        and i.vat_country is not null limit 1) o on true
+    where c.merchant = $1)"""
 _VAT = f"""
 select e.month, e.currency, e.vat_country, e.vat_rate,
   coalesce(sum(e.change) filter (where e.what = 'sold'), 0)::bigint as sold,
@@ -49,17 +62,17 @@ from (
   cross join lateral (
     select t.* from florin.transfer t
     where t.merchant = $1 and t.kind = k and t.created_at >= $2 and t.created_at < $3) t
-  left join florin.card d on d.merchant = $1 and d.id = t.debit_card
-  left join florin.card c on c.merchant = $1 and c.id = t.credit_card
+  left join {_CARDS} d on d.id = t.debit_card
+  left join {_CARDS} c on c.id = t.credit_card
   cross join lateral (values (d.id, d.vat_country, d.vat_rate, d.job, -1),
     (c.id, c.vat_country, c.vat_rate, c.job, 1)) s (card, vat_country, vat_rate, job, sign)
   where s.card is not null
     and (t.kind <> 'transfer'
       or (d.vat_country, d.vat_rate) is distinct from (c.vat_country, c.vat_rate))
-    and not (t.kind in ('issue', 'activate') and s.job is not null and exists (
+    and not (t.kind = 'issue' and s.job is not null and exists (
       select from florin.job j where j.merchant = $1 and j.id = s.job and j.kind = 'import'))
 ) e group by 1, 2, 3, 4 order by 1, 2, e.vat_country nulls last, e.vat_rate
-"""  # noqa: S608 -- only kinds of this module
+"""  # noqa: S608 -- only texts of this module
 
 
 class VatLine(msgspec.Struct, kw_only=True, frozen=True):
