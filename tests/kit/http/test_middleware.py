@@ -40,6 +40,7 @@ def test_every_answer_has_the_security_headers_of_its_type(public: Instance, pat
     assert got["x-content-type-options"] == "nosniff"
     assert got["referrer-policy"] == "no-referrer"
     assert got["x-frame-options"] == "DENY"
+    assert got["permissions-policy"] == "camera=()"
     assert got["strict-transport-security"].startswith("max-age=63072000")
     assert "default-src 'none'" in got["content-security-policy"]
     assert "frame-ancestors 'none'" in got["content-security-policy"]

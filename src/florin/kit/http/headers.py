@@ -42,6 +42,7 @@ def response_headers(public_url: str | None) -> Callable[[Headers], None]:
     defaults = (
         (b"cache-control", b"no-store"),
         (b"content-security-policy", POLICY),
+        (b"permissions-policy", b"camera=()"),
         (b"referrer-policy", b"no-referrer"),
     )
 
