@@ -156,3 +156,19 @@ async def test_an_attempt_that_is_repeated_keeps_its_job(owner: Any, database: D
     await record_all(rows, attempts, unknown)
     claimed = await claim_all(rows, attempts)
     assert [(each.row["attempts"], each.row["repeated"]) for each in claimed] == [(3, 1)] * 2
+
+
+async def test_a_job_of_an_older_generation_gets_nothing(owner: Any, database: Database) -> None:
+    """It was asked for again while the first job still waited: one message, not two."""
+    ((newer, key),) = await make_attempts(owner, database, 1)
+    older = QueuedJob(await owner.fetchrow(_JOB), database, lease=timedelta(hours=1))
+    await owner.execute("update florin.delivery set generation = 2 where id = $1", key.id)
+    attempts = [(older, key), (newer, key._replace(generation=2))]
+    rows = AttemptRows()
+    nothing, claimed = await claim_all(rows, attempts)
+    assert nothing is None
+    assert claimed.row["generation"] == 2
+    await record_all(rows, [(older, key)], Ended("failed", "not this one"))
+    assert (await state_of(owner, key.id))["state"] == "sending"
+    await record_all(rows, attempts, SENT)
+    assert await states(owner, attempts[1:]) == ["sent"]

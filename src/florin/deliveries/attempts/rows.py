@@ -25,7 +25,7 @@ _ACCOUNT_MAILS = ("invitation", "password_reset", "email_verification")
 _log = logging.get_logger()
 
 _LOCK = """
-select d.id from florin.delivery d
+select d.merchant, d.id, d.generation from florin.delivery d
 join unnest($1::uuid[], $2::uuid[], $3::integer[]) w (merchant, id, generation)
   on d.merchant = w.merchant and d.id = w.id and d.generation = w.generation
 where d.state in ('due', 'sending') for update of d
@@ -102,7 +102,7 @@ class AttemptRows:
         if claimed is not None:
             return claimed
         async with job.effect() as tx:
-            return (await _claim(tx, [key])).get(key.id)
+            return (await _claim(tx, [key])).get(key)
 
     async def record(self, job: QueuedJob, key: DeliveryKey, kind: str, ended: Ended) -> None:
         """Write the outcome of an attempt; with it the job ends, unless it tries again."""
@@ -116,17 +116,17 @@ class AttemptRows:
 
 
 async def _claim_together(items: list[_Claim]) -> Sequence[Claimed | None]:
-    claimed: dict[UUID, Claimed] = {}
+    claimed: dict[DeliveryKey, Claimed] = {}
 
     async def claim(effect: JointEffect) -> None:
         held = {job.fence for job in effect.held}
         keys = [item.key for item in items if item.job.fence in held]
         free = await _lock(effect.tx, keys)
-        claimed.update(await _claim(effect.tx, [key for key in keys if key.id in free]))
+        claimed.update(await _claim(effect.tx, [key for key in keys if key in free]))
 
     if not await _have_effect([item.job for item in items], claim):
         return [None] * len(items)
-    return [claimed.get(item.key.id) for item in items]
+    return [claimed.get(item.key) for item in items]
 
 
 async def _record_together(items: list[_Record]) -> Sequence[bool]:
@@ -136,7 +136,7 @@ async def _record_together(items: list[_Record]) -> Sequence[bool]:
         held = {job.fence for job in effect.held}
         keys = [item.key for item in items if item.job.fence in held]
         free = await _lock(effect.tx, keys)
-        written = [item for item in items if item.job.fence in held and item.key.id in free]
+        written = [item for item in items if item.job.fence in held and item.key in free]
         if written:
             await effect.tx.run(_RECORD, *_columns(written))
         effect.last.extend(item.job for item in written if item.ended.again_s is None)
@@ -162,20 +162,25 @@ async def _have_effect(
     return True
 
 
-async def _lock(tx: Tx, keys: Sequence[DeliveryKey]) -> set[UUID]:
+async def _lock(tx: Tx, keys: Sequence[DeliveryKey]) -> set[DeliveryKey]:
     """The deliveries whose rows no other transaction has."""
     if not keys:
         return set()
     rows = await tx.all(f"{_LOCK} skip locked", *_columns_of(keys))
-    return {row["id"] for row in rows}
+    return {_key_of(row) for row in rows}
 
 
-async def _claim(tx: Tx, keys: Sequence[DeliveryKey]) -> dict[UUID, Claimed]:
+async def _claim(tx: Tx, keys: Sequence[DeliveryKey]) -> dict[DeliveryKey, Claimed]:
     if not keys:
         return {}
     rows = await tx.all(_CLAIM, *_columns_of(keys))
     facts = await find_message_facts(tx, rows)
-    return {row["id"]: Claimed(row, each) for row, each in zip(rows, facts, strict=True)}
+    return {_key_of(row): Claimed(row, each) for row, each in zip(rows, facts, strict=True)}
+
+
+def _key_of(row: Row) -> DeliveryKey:
+    """With the generation: jobs of an older and of the present one may share a transaction."""
+    return DeliveryKey(row["merchant"], row["id"], row["generation"])
 
 
 def _columns_of(keys: Sequence[DeliveryKey]) -> list[list[object]]:
