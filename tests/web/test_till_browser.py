@@ -183,6 +183,69 @@ async def test_lost_answers_take_nothing_more(
         assert await balance(http, card) == 5000
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("meanwhile", ["reload", "refused", "signed-out"])
+async def test_what_comes_after_a_lost_answer_takes_nothing_more(
+    api: Instance,
+    boss: SignedInMember,
+    browser: Browser,
+    http: httpx.AsyncClient,
+    card: Json,
+    meanwhile: str,
+) -> None:
+    """The page is loaded again, the limit of guesses is reached by others, the session ends."""
+    sent: list[str] = []
+    is_loaded = False
+
+    async def lose(route: Route) -> None:
+        sent.append(route.request.post_data or "")
+        if len(sent) == 1 or (meanwhile == "reload" and not is_loaded):
+            await route.fetch(max_redirects=0)
+            await route.abort("connectionreset")
+        elif meanwhile == "refused" and len(sent) == 2:
+            await route.fulfill(status=429, body="Too many wrong codes.")
+        else:
+            await route.continue_()
+
+    async with person(browser, api.base) as (context, page, _):
+        await go_to_till(page, boss)
+        await find_at_till(page, card["code"], "12.50")
+        await page.route("**/till/take", lose)
+        await page.locator('button[value="asked"]').click()
+        await expect(page.locator("[data-unsettled]")).to_be_visible()
+        assert await balance(http, card) == 3750
+        if meanwhile == "reload":
+            is_loaded = True
+            await page.goto("/till")
+        elif meanwhile == "signed-out":
+            await context.clear_cookies()
+            await expect(page).to_have_url(re.compile("/sign-in"))
+            await page.locator("#email").fill(boss.email)
+            await page.locator("#password").fill(PASSWORD)
+            await page.locator("form button.btn--main").click()
+        await expect(page).to_have_url(TAKEN)
+        assert len(set(sent)) == 1
+        assert await balance(http, card) == 3750
+        await page.goto("/till")  # nothing is left to be sent
+        await expect(page.locator("[data-unsettled]")).to_be_hidden()
+
+
+async def test_the_page_of_a_sale_can_be_loaded_again(
+    api: Instance, boss: SignedInMember, browser: Browser, card: Json
+) -> None:
+    """It alone shows the code of the card."""
+    del card  # its program sells another one
+    async with person(browser, api.base) as (_, page, found):
+        await go_to_till(page, boss)
+        await page.goto("/till/sell")
+        await page.locator("#sum").fill("25.00")
+        await page.locator("form[data-settle] button.btn--main").click()
+        code = await page.locator("p#code").inner_text()
+        await page.reload()
+        assert await page.locator("p#code").inner_text() == code
+        require_clean(found)
+
+
 async def test_a_refusal_is_shown_as_without_scripts(
     api: Instance, boss: SignedInMember, browser: Browser, http: httpx.AsyncClient, card: Json
 ) -> None:

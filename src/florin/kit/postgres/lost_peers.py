@@ -3,7 +3,8 @@
 A machine that loses its power or its network says nothing. Without these limits the server keeps
 its session, with the locks of its transaction, for two hours, and a client waits a quarter of an
 hour for an answer to what it sent: those are the defaults of Linux (tcp(7)). A machine that lives
-answers a probe even when its process hangs, so nothing that is slow is ended.
+answers a probe even when its process hangs, so what waits is not ended; a process that does not
+read what was sent to it for UNACKNOWLEDGED_MS is.
 """
 
 import socket

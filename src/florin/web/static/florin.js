@@ -43,16 +43,26 @@ on("submit", e => { const b = e.submitter; if (e.defaultPrevented || !b || !b.da
   setTimeout(() => { b.setAttribute("aria-busy", "true"); b.setAttribute("aria-disabled", "true"); ($("span", b) || b).textContent = b.dataset.busy; }); });
 on("click", e => { if (e.target.closest('[aria-busy="true"]')) e.preventDefault(); }, document);
 
-/* till: a change whose answer is lost is sent again with its key until there is one; the page stays meanwhile */
+/* till: a change is sent again with its key until there is an answer, also after a reload or a sign-in; this tab keeps it until then */
+const again = $("form[data-again]"), unsettled = $("[data-unsettled]"), KEPT = "florin-change";
+const keep = change => change ? sessionStorage.setItem(KEPT, JSON.stringify(change)) : sessionStorage.removeItem(KEPT);
+const settle = async (change, wait = 1000) => { try {
+    const r = await fetch(change.action, {method: "POST", body: new URLSearchParams(change.body), signal: AbortSignal.timeout?.(20000)}), text = await r.text();
+    const open = text.includes("data-again"), out = r.redirected && new URL(r.url).pathname === "/sign-in";
+    if (r.status > 500 && !open || change.late && [401, 408, 429, 500].includes(r.status)) throw r.status; // no answer of the till, or not to the first request
+    if (!open && !(out && change.late)) keep();
+    if (r.redirected) location.assign(out ? "/sign-in?next=/till" : r.url);
+    else if (r.ok) { // the page of a POST, which a reload repeats: a code is shown on no other
+      const form = Object.assign(document.createElement("form"), {method: "post", action: change.action});
+      for (const [name, value] of change.body) form.append(Object.assign(document.createElement("input"), {type: "hidden", name, value}));
+      document.body.append(form); form.submit(); }
+    else { document.open(); document.write(text); document.close(); $("[autofocus]")?.focus(); }
+  } catch { change.late = true; keep(change); unsettled.hidden = false; setTimeout(settle, wait, change, Math.min(wait * 2, 15000)); } };
 on("submit", e => { const form = e.target; if (e.defaultPrevented || !form.matches("[data-settle]")) return;
-  let body; try { body = new URLSearchParams(new FormData(form, e.submitter)); } catch { return; } // an old browser sends it itself
-  e.preventDefault(); if (form.dataset.settle) return; form.dataset.settle = "sent"; const note = $("[data-unsettled]");
-  const send = async wait => { try {
-      const r = await fetch(form.action, {method: "POST", body}), text = await r.text();
-      if (r.status > 500 && !text.includes("data-again")) throw r.status; // no answer of the till
-      if (r.redirected) location.assign(r.url); else { document.open(); document.write(text); document.close(); $("[autofocus]")?.focus(); }
-    } catch { note.hidden = false; setTimeout(send, wait, Math.min(wait * 2, 15000)); } };
-  send(1000); });
+  let body; try { body = [...new FormData(form, e.submitter)]; } catch { return; } // an old browser sends it itself
+  e.preventDefault(); if (form.dataset.settle) return; form.dataset.settle = "sent";
+  const change = {action: form.action, body, late: !!form.dataset.again}; keep(change); settle(change); });
+const lost = unsettled && !again && JSON.parse(sessionStorage.getItem(KEPT)); if (lost) { lost.late = true; unsettled.hidden = false; settle(lost); }
 
 /* till: pad, quick amounts, keys */
 const box = $("[data-pad-box]");
@@ -85,7 +95,7 @@ on("click", e => { const x = e.target.closest("[data-dismiss]"); if (x) x.closes
 on("keydown", e => { if (e.key === "Escape") for (const d of $$("details.menu[open]")) { d.open = false; $("summary", d).focus(); } });
 on("click", e => { if (e.target.closest("[data-print]")) print(); });
 /* an outcome that is not known yet: the same form again, with the same key */
-const again = $("form[data-again]"); if (again) setTimeout(() => again.requestSubmit ? again.requestSubmit() : again.submit(), again.dataset.again * 1000);
+if (again) setTimeout(() => again.requestSubmit ? again.requestSubmit() : again.submit(), again.dataset.again * 1000);
 
 /* the camera reads a code: by the browser's own detector (Shape Detection), else by a reader that is loaded when the camera is opened */
 const camera = $("[data-camera]");
@@ -100,12 +110,13 @@ else if (camera) { const view = $("video", camera), code = $("[data-code]"); let
     const at = document.createElement("canvas"), pen = at.getContext("2d", {willReadFrequently: true});
     return async () => { at.width = view.videoWidth; at.height = view.videoHeight; pen.drawImage(view, 0, 0);
       return (await ZXingWASM.readBarcodes(pen.getImageData(0, 0, at.width, at.height), {formats: ["QRCode", "Code128"], maxNumberOfSymbols: 1}))[0]?.text; }; };
+  let asked = false;
   const close = () => { stream?.getTracks().forEach(t => t.stop()); stream = null; view.hidden = true; };
-  on("click", async () => { if (stream) return close(); try {
+  on("click", async () => { if (stream) return close(); if (asked) return; asked = true; $("[data-camera-away]", camera).hidden = true; try {
       const mine = stream = await navigator.mediaDevices.getUserMedia({video: {facingMode: "environment", width: {ideal: 1280}}});
-      view.srcObject = mine; view.hidden = false; const [read] = await Promise.all([open(), view.play()]);
+      asked = false; view.srcObject = mine; view.hidden = false; const [read] = await Promise.all([open(), view.play()]);
       while (stream === mine) { const hit = await read(); if (hit && stream === mine) { close(); code.value = hit; code.form.requestSubmit(); } await new Promise(r => setTimeout(r, 100)); }
-    } catch { close(); $("[data-camera-away]", camera).hidden = false; } }, $("[data-camera-start]", camera)); }
+    } catch { asked = false; close(); $("[data-camera-away]", camera).hidden = false; } }, $("[data-camera-start]", camera)); }
 const retry = $("[data-retry]"); if (retry) setTimeout(() => location.reload(), retry.dataset.retry * 1000);
 const err = $("[data-errors]"); if (err) err.focus();
 if ($("[data-awake]") && navigator.wakeLock) { const hold = () => navigator.wakeLock.request("screen").catch(() => {}); hold(); on("visibilitychange", () => document.hidden || hold()); }
