@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -172,3 +173,27 @@ async def test_a_job_of_an_older_generation_gets_nothing(owner: Any, database: D
     assert (await state_of(owner, key.id))["state"] == "sending"
     await record_all(rows, attempts, SENT)
     assert await states(owner, attempts[1:]) == ["sent"]
+
+
+@pytest.mark.parametrize("ended", [SENT, Ended("bounced", "550 no such user")])
+async def test_an_outcome_waits_for_a_connection(
+    owner: Any, database: Database, ended: Ended
+) -> None:
+    """All connections are in use for longer than a pool waits: what was sent is not forgotten."""
+    attempts = await make_attempts(owner, database, 3)
+    rows = AttemptRows()
+    await claim_all(rows, attempts)
+    limits = database.limits
+    before, limits.timeout_s = limits.timeout_s, 0.05
+    try:
+        async with AsyncExitStack() as stack:
+            for _ in range(limits.connections):
+                await stack.enter_async_context(database.connection())
+            recording = asyncio.ensure_future(record_all(rows, attempts, ended))
+            await asyncio.wait([recording], timeout=1)
+            assert not recording.done()
+        limits.timeout_s = before
+        assert await recording == [None] * 3
+    finally:
+        limits.timeout_s = before
+    assert await states(owner, attempts) == [ended.state] * 3

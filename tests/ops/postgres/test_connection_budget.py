@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from florin.kit.queue.main import CONTROL_CONNECTIONS, OWN_SLOTS_CONNECTIONS
+from florin.ops.postgres import connection_budget
 from florin.ops.postgres.connection_budget import ConnectionBudget, replica_connections
 from florin.ops.system.console import OperatorError
 from florin.ops.topology.topology import running_urls
+from florin.ops.topology.worker_process import SLOTS
 from tests.ops.conftest import TestFleet, document, run_cli
 
 
@@ -48,7 +51,11 @@ def test_connections_of_an_instance_to_one_server(replicas: str, each: int) -> N
         instances=0, pool=20, workers=2, most=1000, reserved=3
     ).needed == (3 * each)
     assert f"20 + 10 + 3{f' + {reads}' if reads else ''} connections" in three.describe()
-    assert three.workers_max == (1000 - 3 - 6 - 3 * each) // 8
+    assert three.workers_max == (1000 - 3 - 6 - 3 * each) // 12
+
+
+def test_a_worker_is_counted_with_all_that_it_may_open() -> None:
+    assert connection_budget.WORKER == SLOTS + OWN_SLOTS_CONNECTIONS + CONTROL_CONNECTIONS
 
 
 @pytest.mark.slow

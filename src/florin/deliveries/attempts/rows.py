@@ -6,6 +6,7 @@ was lost, a row that another transaction changes) it leaves to the transaction o
 it does a bounce, which has effects of its own; and all of it, if the database refuses it.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 from uuid import UUID
@@ -15,11 +16,13 @@ import asyncpg
 from florin.deliveries.composing import MessageFacts, find_message_facts
 from florin.deliveries.notices.subscriptions import notify_of_bounce
 from florin.kit.batcher import Batcher
+from florin.kit.errors import Overloaded
 from florin.kit.observability import logging
-from florin.kit.postgres.database import BROKEN, Row, Tx
+from florin.kit.postgres.database import BROKEN, PoolTimeout, Row, Tx
 from florin.kit.queue.job import JointEffect, QueuedJob
 
 BATCH_MAX = 50
+_PAUSE_S = 0.1
 WAIT_MAX_S = 20.0  # for a turn: less than the time that a job has
 _ACCOUNT_MAILS = ("invitation", "password_reset", "email_verification")
 _log = logging.get_logger()
@@ -105,8 +108,21 @@ class AttemptRows:
             return (await _claim(tx, [key])).get(key)
 
     async def record(self, job: QueuedJob, key: DeliveryKey, kind: str, ended: Ended) -> None:
-        """Write the outcome of an attempt; with it the job ends, unless it tries again."""
+        """Write the outcome of an attempt; with it the job ends, unless it tries again.
+
+        While no connection is free it waits for the rest of the job's time: nothing was written
+        yet, and a message whose outcome is lost is sent again.
+        """
         item = _Record(job, key, kind, ended)
+        while True:
+            try:
+                return await self._record(item)
+            except (PoolTimeout, Overloaded) as error:
+                _log.info("an outcome waits for a connection", reason=type(error).__name__)
+                await asyncio.sleep(_PAUSE_S)  # a pool may refuse at once
+
+    async def _record(self, item: _Record) -> None:
+        job, key, _, ended = item
         if ended.state != "bounced" and await self._records.submit(item):
             return
         async with job.effect(last=ended.again_s is None) as tx:

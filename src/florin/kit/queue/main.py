@@ -26,6 +26,8 @@ from florin.kit.valkey import client as valkey
 from florin.kit.valkey.notifications import Notifier
 
 CONTROL_CONNECTIONS = 3  # in addition to one per job: claims and heartbeats never wait for jobs
+# For all jobs in slots of their queues' own: they wait for other systems, and share transactions.
+OWN_SLOTS_CONNECTIONS = 4
 _MB = 1024 * 1024
 _log = logging.get_logger()
 
@@ -39,7 +41,7 @@ def serve_worker(
     _limit_memory(settings.worker_memory_mb)
     _begin_at_zero(plan)
     control = _database(settings, "control", CONTROL_CONNECTIONS)
-    database = _database(settings, "jobs", concurrency)
+    database = _database(settings, "jobs", concurrency + OWN_SLOTS_CONNECTIONS)
     try:
         listener = operations.listener(settings, _endpoints((control.pool, database.pool)))
     except operations.PortUnavailable as error:

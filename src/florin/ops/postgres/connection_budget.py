@@ -13,7 +13,9 @@ from florin.ops.system.console import OperatorError
 HEALTH = 1  # per instance: health checks of the database have their own connection
 REPORTS = 2  # per instance: reports have their own connections
 WATCHES = 2  # with replicas: one monitors the primary, one each server as a replica
-WORKER = 8  # per worker: one for each job, three to claim jobs and for heartbeats
+# Per worker: one for each shared slot, four for the slots of single queues, three to claim jobs and
+# for heartbeats.
+WORKER = 12
 OTHERS = 6  # migrate, doctor, the operator process, a dump, a user with psql
 
 
