@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from email import message_from_bytes
+from email.header import decode_header, make_header
 from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
+from email.policy import SMTP, SMTPUTF8, compat32
 
 import pytest
 
-from florin.deliveries.channels.mime import Envelope, write_message
+from florin.deliveries.channels.mime import Envelope, HeaderNotValid, write_message
 from florin.deliveries.content import Attachment, MessageContent, render_html, render_text
 from florin.deliveries.look import MerchantLook
 
@@ -95,6 +96,51 @@ def test_headers_of_others_stay_their_own() -> None:
     assert message["Date"].datetime is not None
     assert message["Auto-Submitted"] == "auto-generated"
     assert message["Content-Language"] == "en"
+
+
+WORDS = [
+    "=?utf-8?q?Shop=0d=0aReply-To:_evil=40x.com?=",
+    "=?utf-8?q?=0aBcc:_evil=40x.com?= =?utf-8?b?DQpYOiB5?=",
+    "Blume =?utf-8?q?=0d=0a=0d=0abody?= " + "lang " * 30,
+    "Blüte =?utf-8?q?=0d=0aBcc:x?=",
+    "a=?utf-8?q?=0aBcc:x?=b",
+    "=?utf-8?q?Blume?=",
+    "=?utf-8?q?" * 40,
+]
+
+
+@pytest.mark.parametrize("recipient", ["ida@home.example", "jürgen@küche.example"])
+@pytest.mark.parametrize("text", WORDS)
+def test_encoded_words_of_others_are_shown_and_not_read(text: str, recipient: str) -> None:
+    """Read line by line, and by a parser that does not know the other headers."""
+    text = text.strip()
+    plain = written(replace(PLAIN, subject=text, sender=text), recipient)
+    head = plain.partition(b"\r\n\r\n")[0]
+    assert head.count(b"\n") == head.count(b"\r\n") == head.count(b"\r")
+    names = [line.partition(b":")[0] for line in head.split(b"\r\n") if line[:1] not in b" \t"]
+    assert names == [
+        b"Subject", b"From", b"To", b"Date", b"Message-ID", b"Auto-Submitted", b"Content-Language",
+        b"MIME-Version", b"Content-Type",
+    ]  # fmt: skip
+    message = message_from_bytes(plain, policy=compat32)
+    assert str(make_header(decode_header(message["Subject"]))) == text
+    name, angle, address = str(message["From"]).replace("\r\n", "\n").rpartition("<")
+    assert str(make_header(decode_header(name.rstrip()))) == text
+    assert angle + address == f"<{SENDER}>"
+
+
+@pytest.mark.parametrize("space", ["\u2028", "\x0b", "\x85", "\r\n"])
+def test_a_sender_is_one_line(space: str) -> None:
+    (address,) = read(replace(PLAIN, sender=f"Blume{space}Bcc: x@y.example"))["From"].addresses
+    assert address.display_name == "Blume Bcc: x@y.example"
+
+
+def test_an_address_like_an_encoded_word_is_written_as_it_is() -> None:
+    recipient = "=?utf-8?q?a=0d=0abcc=3a?=@home.example"
+    assert f"\r\nTo: {recipient}\r\nDate: ".encode() in written(PLAIN, recipient)
+    for broken in ("=?a\r\nBcc: x@home.example", "a\r\nBcc: x@home.example"):
+        with pytest.raises(HeaderNotValid):
+            written(PLAIN, broken)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import aiosmtplib
 
-from florin.deliveries.channels.mime import Envelope, write_message
+from florin.deliveries.channels.mime import Envelope, HeaderNotValid, write_message
 from florin.deliveries.content import MessageContent
 from florin.kit.settings import Settings
 
@@ -46,7 +46,10 @@ class SmtpSender:
 
     async def send(self, content: MessageContent, envelope: Envelope) -> None:
         """Raises MessageNotSent."""
-        message = write_message(content, envelope, sender=self.sender_address)
+        try:
+            message = write_message(content, envelope, sender=self.sender_address)
+        except HeaderNotValid:  # with the same texts it cannot be written later either
+            raise MessageNotSent("its headers cannot be written", again=False) from None
         begun = False
         try:
             async with asyncio.timeout(WITHIN_S), self._connection() as smtp:

@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
+from email.header import Header
 from email.headerregistry import Address
 from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime, localtime
@@ -28,6 +29,13 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 # What needs neither quotes nor folding.
 _PLAIN_ADDRESS = re.compile(r"[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 _PLAIN_MAX = 70
+_WORD_START = "=?"
+# Ends a header: a line break that is not one of its folding.
+_HEADER_END = re.compile(rb"\r\n(?![ \t])|(?<!\r)\n|\r(?!\n)")
+
+
+class HeaderNotValid(Exception):
+    """A header would end early, and the rest of it would be another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +47,10 @@ class Envelope:
 
 
 def write_message(content: MessageContent, envelope: Envelope, *, sender: str) -> bytes:
-    """Write a message: plain text, the same as HTML, and its attachment. `sender`: an address."""
+    """Write a message: plain text, the same as HTML, and its attachment. `sender`: an address.
+
+    Raises HeaderNotValid.
+    """
     recipient, utf8 = envelope.recipient, not envelope.recipient.isascii()
     domain = sender.rpartition("@")[2]
     html = _add_logo(_text_part("html", render_html(content)), content.look)
@@ -48,8 +59,8 @@ def write_message(content: MessageContent, envelope: Envelope, *, sender: str) -
         body = _multipart("mixed", body, _attached_part(content.attachment))
     return b"".join(
         (
-            _encoded_header("Subject", " ".join(content.subject.split()), utf8=utf8),
-            _sender_header(content.sender, sender, utf8=utf8),
+            _subject_header(" ".join(content.subject.split()), utf8=utf8),
+            _sender_header(" ".join(content.sender.split()), sender, utf8=utf8),
             _recipient_header(recipient, utf8=utf8),
             f"Date: {format_datetime(localtime())}\r\n"
             f"Message-ID: <{envelope.message_id}@{domain}>\r\n"
@@ -64,18 +75,44 @@ def write_message(content: MessageContent, envelope: Envelope, *, sender: str) -
 @lru_cache(maxsize=1000)
 def _encoded_header(name: str, value: str, *, utf8: bool) -> bytes:
     policy = SMTPUTF8 if utf8 else SMTP
-    return policy.fold_binary(*policy.header_store_parse(name, value))
+    return _checked(policy.fold_binary(*policy.header_store_parse(name, value)))
+
+
+def _checked(header: bytes) -> bytes:
+    if not header.endswith(b"\r\n") or _HEADER_END.search(header[:-2]):
+        raise HeaderNotValid
+    return header
+
+
+# `header_store_parse` decodes what looks like an encoded word, and writes a line break in it as
+# such. So text that has one is encoded here, and its reader sees what was typed.
+
+
+def _literal_words(header: str, text: str) -> str:
+    return Header(text, "utf-8", header_name=header).encode(linesep="\r\n")
+
+
+@lru_cache(maxsize=1000)
+def _subject_header(text: str, *, utf8: bool) -> bytes:
+    if _WORD_START in text:
+        return _checked(f"Subject: {_literal_words('Subject', text)}\r\n".encode())
+    return _encoded_header("Subject", text, utf8=utf8)
 
 
 @lru_cache(maxsize=1000)
 def _sender_header(name: str, address: str, *, utf8: bool) -> bytes:
-    # RFC 5322 names with line breaks cannot exist: names are plain text, one line.
+    if _WORD_START in name:
+        return _checked(f"From: {_literal_words('From', name)}\r\n <{address}>\r\n".encode())
     return _encoded_header("From", str(Address(name, addr_spec=address)), utf8=utf8)
 
 
 def _recipient_header(address: str, *, utf8: bool) -> bytes:
     if len(address) <= _PLAIN_MAX and _PLAIN_ADDRESS.fullmatch(address):
         return f"To: {address}\r\n".encode()
+    if _WORD_START in address:  # an address has no encoded words: it is written as it is
+        return _checked(f"To: {address}\r\n".encode())
+    if _HEADER_END.search(address.encode()):
+        raise HeaderNotValid
     return _encoded_header("To", address, utf8=utf8)
 
 
