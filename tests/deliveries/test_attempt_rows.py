@@ -1,17 +1,23 @@
 """Attempt rows: attempts share transactions; each has the guards that it would have alone."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
+import asyncpg
 import pytest
 
 from florin.deliveries.attempts.rows import AttemptRows, DeliveryKey, Ended
+from florin.deliveries.attempts.sending import DeliverySender
 from florin.kit.postgres.database import Database
-from florin.kit.queue.job import LeaseLost, QueuedJob
-from tests.deliveries.test_sending import gift, make_card, state_of
+from florin.kit.queue.job import Continue, LeaseLost, QueuedJob
+from tests.deliveries.conftest import PUBLIC_URL
+from tests.deliveries.test_sending import SEALER, gift, make_card, state_of
 
 _JOB = """
 insert into florin.queue_job (queue, kind, state, fence, lease_until, payload)
@@ -197,3 +203,66 @@ async def test_an_outcome_waits_for_a_connection(
     finally:
         limits.timeout_s = before
     assert await states(owner, attempts) == [ended.state] * 3
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A mail server that refuses some recipients in Latin-1 and with a NUL."""
+    writer.write(b"220 mail.example\r\n")
+    while line := await reader.readline():
+        if line.upper().startswith(b"RCPT") and b"<1@" in line:
+            writer.write("450 4.2.1 Empfänger \0gesperrt\r\n".encode("latin-1"))
+        elif line.upper().startswith(b"DATA"):
+            writer.write(b"354 go on\r\n")
+            await reader.readuntil(b"\r\n.\r\n")
+            writer.write(b"250 taken\r\n")
+        else:
+            writer.write(b"250 OK\r\n")
+    writer.close()
+
+
+async def test_an_answer_in_another_encoding_is_kept_and_harms_no_other(
+    owner: Any, database: Database
+) -> None:
+    attempts = await make_attempts(owner, database, 3)
+    server = await asyncio.start_server(_answer, "127.0.0.1", 0)
+    settings: Any = SimpleNamespace(
+        smtp_host="127.0.0.1",
+        smtp_port=server.sockets[0].getsockname()[1],
+        smtp_tls="off",
+        smtp_user=None,
+        smtp_password=None,
+        smtp_from="cards@shop.example",
+        public_url=PUBLIC_URL,
+        twilio_account_sid=None,
+        twilio_auth_token=None,
+        twilio_from=None,
+    )
+    sender = DeliverySender(settings, SEALER, AsyncMock())
+    jobs: list[QueuedJob] = []
+    for job, key in attempts:
+        payload = {"merchant": str(key.merchant), "delivery": str(key.id), "generation": 1}
+        job.text = json.dumps(payload)
+        jobs.append(job)
+    async with server:
+        sent = await asyncio.gather(*map(sender.send, jobs), return_exceptions=True)
+        for _, smtp in sender._smtp._idle:  # pyright: ignore[reportPrivateUsage]
+            smtp.close()
+    assert sent == [None, Continue(2), None]
+    assert await states(owner, attempts) == ["sent", "due", "sent"]
+    failure = (await state_of(owner, attempts[1][1].id))["failure"]
+    assert failure.startswith("the mail server answered 450 4.2.1 Empf?nger")
+    assert failure.endswith("gesperrt")
+
+
+async def test_a_text_that_cannot_be_written_harms_no_other(owner: Any, database: Database) -> None:
+    attempts = await make_attempts(owner, database, 3)
+    rows = AttemptRows()
+    await claim_all(rows, attempts)
+    ends = [SENT, Ended("due", "Empf\udce4nger", 2.0), SENT]
+    records = (
+        rows.record(job, key, "gift", ended)
+        for (job, key), ended in zip(attempts, ends, strict=True)
+    )
+    done = await asyncio.gather(*records, return_exceptions=True)
+    assert [type(each) for each in done] == [type(None), asyncpg.DataError, type(None)]
+    assert await states(owner, attempts) == ["sent", "sending", "sent"]

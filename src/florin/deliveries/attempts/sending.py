@@ -177,7 +177,9 @@ class DeliverySender:
 
 
 def _after_failure(attempts: int, failure: MessageNotSent) -> Ended:
-    reason = str(failure)[:FAILURE_MAX]
+    # A server may answer in any encoding, and aiosmtplib keeps its bytes as surrogates.
+    text = str(failure).encode("utf-8", "replace").decode().replace("\0", "")
+    reason = text[:FAILURE_MAX]
     if failure.bounced:
         return Ended("bounced", reason)
     if not failure.again or attempts >= ATTEMPTS:
