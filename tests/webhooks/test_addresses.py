@@ -3,6 +3,7 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -215,6 +216,25 @@ async def test_the_connection_goes_to_the_address_that_was_checked(
             assert (await sending.post(headers, message)).status == 200
         assert receiver.headers["/hook"][0]["host"] == f"shop.example:{receiver.port}"
         assert looked_up == ["shop.example"]
+
+
+async def test_a_name_that_is_not_resolved_in_time_is_named_as_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    over = threading.Event()
+
+    def look_up(_host: str, _port: int) -> list[str]:
+        over.wait(30)
+        return []
+
+    monkeypatch.setattr(addresses, "look_up_host", look_up)
+    monkeypatch.setattr(addresses, "RESOLVE_WITHIN_S", 0.05)
+    try:
+        async with client("http://shop.example/hook") as sending:
+            attempt = await sending.post([], b"{}")
+    finally:
+        over.set()
+    assert attempt.error == "ConnectionError: the name was not resolved within 3 s"
 
 
 async def test_redirects_are_failures_and_are_not_followed() -> None:

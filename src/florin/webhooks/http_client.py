@@ -12,7 +12,12 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
-from florin.webhooks.addresses import AddressRefused, AddressRules, resolve_host
+from florin.webhooks.addresses import (
+    RESOLVE_WITHIN_S,
+    AddressRefused,
+    AddressRules,
+    resolve_host,
+)
 from florin.webhooks.http_connection import Answer, AnswerNotValid, HttpConnection
 
 CONNECT_WITHIN_S = 3.0
@@ -53,7 +58,12 @@ class GuardedNetwork:
     async def connect(self, host: str, port: int, context: ssl.SSLContext | None) -> HttpConnection:
         """Raises AddressRefused, OSError (with its kinds, TimeoutError and ssl.SSLError)."""
         failed: OSError | None = None
-        for address in await resolve_host(host, port, self._rules, self._executor):
+        try:
+            addresses = await resolve_host(host, port, self._rules, self._executor)
+        except TimeoutError:  # another limit than that of the answer
+            message = f"the name was not resolved within {RESOLVE_WITHIN_S:g} s"
+            raise ConnectionError(message) from None
+        for address in addresses:
             try:
                 async with asyncio.timeout(CONNECT_WITHIN_S):
                     return await self._open(address, port, context, host)
