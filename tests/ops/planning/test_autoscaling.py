@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from florin.bench.autoscale.main import compare_policies
 from florin.bench.autoscale.traces import TRACES
+from florin.ops.autoscaling.queue_reading import OWN_SLOTS
 from florin.ops.planning.autoscaling import (
     AutoscalerState,
     QueueLoad,
@@ -16,6 +17,7 @@ from florin.ops.planning.autoscaling import (
     decide_workers,
     wanted_workers,
 )
+from florin.worker import PLAN
 
 LIMITS = ScalingLimits(slots=5, least=1, most=20)
 
@@ -118,6 +120,17 @@ def test_a_queue_with_few_slots_per_worker_needs_more_workers() -> None:
     busier = msgspec.structs.replace(busy, rate=150, max_running_per_worker=2)
     assert wanted_workers(LIMITS, (busier,)) == 14
     assert wanted_workers(LIMITS, (msgspec.structs.replace(busier, max_running=4),)) == 2
+
+
+def test_a_queue_with_own_slots_takes_none_of_the_shared_ones() -> None:
+    mails = QueueLoad(name="m", waiting=0, oldest_s=0, rate=20, service_s=1.12, own_slots=16)
+    assert wanted_workers(LIMITS, (mails,)) == 2  # 32 slots
+    assert wanted_workers(LIMITS, (mails, load(rate=14))) == 2  # and 10 shared ones
+    assert wanted_workers(LIMITS, (mails, load(rate=35))) == 5
+
+
+def test_the_own_slots_are_those_of_the_workers() -> None:
+    assert {each.name: each.own_slots for each in PLAN.queues if each.own_slots} == OWN_SLOTS
 
 
 def test_a_backlog_is_planned_to_clear_within_half_of_the_objective() -> None:

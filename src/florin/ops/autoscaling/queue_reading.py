@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from florin.kit.queue.stats import QueueFacts
 from florin.ops.planning.autoscaling import QueueLoad
 
+# Queues with slots of their own in each worker, as its plan has them.
+OWN_SLOTS = {"email-delivery": 16, "sms-delivery": 16}
 _SERVICE_S = 0.5  # assumed for a kind of job that has not run yet
 
 
@@ -19,6 +21,7 @@ def queue_load(queue: QueueFacts) -> QueueLoad:
         objective_s=queue.objective_s,
         max_running=queue.max_running,
         max_running_per_worker=queue.max_running_per_worker,
+        own_slots=OWN_SLOTS.get(queue.name),
     )
 
 

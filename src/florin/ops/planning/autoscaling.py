@@ -61,6 +61,7 @@ class QueueLoad(msgspec.Struct, frozen=True, kw_only=True):
     floor: float = 0.0  # the least number of slots for this queue
     max_running: int | None = None  # concurrent jobs of the whole fleet
     max_running_per_worker: int | None = None  # concurrent jobs of one worker
+    own_slots: int | None = None  # of a worker for this queue alone; None: it shares those of all
 
 
 class ScalingReading(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +126,10 @@ def wanted_workers(limits: ScalingLimits, loads: tuple[QueueLoad, ...]) -> int:
             own = min(own, load.max_running)
         if load.max_running_per_worker is not None:
             least = max(least, own / load.max_running_per_worker)
-        slots += own
+        if load.own_slots is None:
+            slots += own
+        else:
+            least = max(least, own / load.own_slots)
     return _bounded(limits, math.ceil(max(slots / limits.slots, least) - 1e-9))
 
 
