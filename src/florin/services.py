@@ -105,7 +105,7 @@ class ApiServices:
         sums = self._shared("sums", SUMS_KEPT_S)
         self.activity = ActivityReports(self.reports.database, sums)
         self.attention = AttentionReports(self.reports.database)
-        self.cohorts = CohortReports(self.reports.database, sums)
+        self.cohorts = CohortReports(self.reports, sums)
         self.location_reports = LocationReports(self.reports.database, sums)
         self.queues = QueueGauges(self.reports.database)
         self.webhooks = WebhookGauges(self.reports.database)

@@ -151,6 +151,12 @@ async def test_an_instance_that_starts_reads_what_came_since(
             await entries.add(NOON + 4 * HOUR, 8)
             entries.restart(shared)
             assert await entries.read(NOON + 6 * HOUR) == {"quay": EntrySum(3, 13)}
+            with monkeypatch.context() as elsewhere:  # another cluster, at the same timeline
+                elsewhere.setattr(period_sums, "_CLUSTER", "select 1 as system, 'x' as name")
+                entries.restart(shared)
+                assert await entries.read(NOON + 6 * HOUR) == {"quay": EntrySum(4, 15)}
+            entries.restart(shared)
+            assert await entries.read(NOON + 6 * HOUR) == {"quay": EntrySum(3, 13)}
             timeline = 2  # after a failover or a restore everything is read again
             entries.restart(shared)
             assert await entries.read(NOON + 6 * HOUR) == {"quay": EntrySum(4, 15)}

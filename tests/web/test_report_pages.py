@@ -230,6 +230,20 @@ async def test_what_was_owed_at_an_instant_is_shown_by_year_of_issue(
     assert wrong.headers["location"].startswith("/console/reports?")
 
 
+async def test_the_overview_shows_its_figures_without_what_waits(
+    reader: Reader, owner: Any
+) -> None:
+    """A list that cannot be read in time takes no page away."""
+    await issue(reader.api, reader.shop, 2000)
+    async with owner.transaction():
+        await owner.execute("lock table florin.dispute in access exclusive mode")
+        overview = await reader.browser.get("/console", timeout=60)
+    assert overview.status_code == 200
+    assert "Needs attention" not in overview.text
+    assert "Owed on cards now" in overview.text
+    assert "Nothing waits for you." in (await reader.browser.get("/console")).text
+
+
 async def test_the_overview_names_what_waits_for_a_person(reader: Reader, owner: Any) -> None:
     overview = (await reader.browser.get("/console")).text
     assert "Nothing waits for you." not in overview  # the first day has its own page

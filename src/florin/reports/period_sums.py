@@ -26,6 +26,10 @@ _SETTLED = timedelta(hours=1)
 _STEP = timedelta(minutes=10)  # the kept part of a period grows in such steps, at least
 _PART = timedelta(days=31)  # and at most: what was read is kept though a later part takes too long
 
+_CLUSTER = """
+select system_identifier as system, current_database()::text as name from pg_control_system()
+"""
+
 Group = tuple[str, ...]
 _Period = tuple[UUID, str, datetime, datetime]  # merchant, currency, begin, end
 _Encoded = tuple[datetime, list[tuple[list[str], int, int]]]
@@ -132,10 +136,13 @@ class PeriodSums:
 
     async def _shared_key(self, key: _Period) -> bytes:
         """Another statement, as of another release, has keys of its own; so has each timeline of
-        the database: it may have lost entries, as after a restore to an earlier instant.
+        the database: it may have lost entries, as after a restore to an earlier instant. So has
+        each cluster and database: a copy that was loaded from a dump begins at the first timeline.
         """
+        cluster = await self._database.one(_CLUSTER)
+        assert cluster is not None
         timeline, _ = parse_position(await self._database.position())
-        about = (self._sql, self._group, timeline, key)
+        about = (self._sql, self._group, tuple(cluster.values()), timeline, key)
         return hashlib.sha256(msgspec.msgpack.encode(about)).digest()
 
     def _keep(self, key: _Period, settled: _Settled) -> None:

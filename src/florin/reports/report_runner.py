@@ -69,7 +69,7 @@ class ReportRunner:
     async def proof(self, merchant: UUID, *, fresh: bool) -> Proof:
         """Prove the ledger, or return a recent proof; `fresh`: only one begun after this call."""
         requested_at = time.monotonic()
-        async with self._turn(merchant):
+        async with self.turn(merchant):
             kept = self._proofs.get(merchant)
             if kept is not None and (
                 kept.begun >= requested_at
@@ -89,7 +89,7 @@ class ReportRunner:
         if as_of is not None and (kept := self._balances.get((merchant, currency, as_of))):
             self._balances.move_to_end((merchant, currency, as_of))
             return kept
-        async with self._turn(merchant):
+        async with self.turn(merchant):
             answer = await balances.read_balances(
                 self.database,
                 reads.over(self.database),
@@ -105,12 +105,12 @@ class ReportRunner:
 
     async def rows(self, merchant: UUID, sql: str, *arguments: object) -> Sequence[Row]:
         """Run one statement of an export, in the merchant's turn. Raises Overloaded."""
-        async with self._turn(merchant):
+        async with self.turn(merchant):
             return await self.database.all(sql, *arguments)
 
     async def settle(self, merchant: UUID, as_of: datetime | None, *, param: str) -> SettledInstant:
         """Wait until nothing can be added at `as_of` or before; see florin.reports.balances."""
-        async with self._turn(merchant):
+        async with self.turn(merchant):
             return await settled_instant(self.database, merchant, as_of, param=param)
 
     def _keep_proof(self, merchant: UUID, made: _KeptProof) -> None:
@@ -120,7 +120,7 @@ class ReportRunner:
         self._proofs[merchant] = made
 
     @asynccontextmanager
-    async def _turn(self, merchant: UUID) -> AsyncGenerator[None]:
+    async def turn(self, merchant: UUID) -> AsyncGenerator[None]:
         """Wait until no other report of this merchant runs. Raises Overloaded."""
         turn = self._turns.setdefault(merchant, _Turn())
         turn.waiting += 1
