@@ -1,7 +1,7 @@
 """Attention: what of a merchant waits for a person: orders to be reviewed, disputes, messages that
 did not arrive, webhooks that fail, cards that expire soon.
 
-Each count reads a bounded number of rows, found by an index, whatever of them it counts. Answers
+Each count reads a bounded number of rows, found by an index, also if none of them counts. Answers
 are kept as in `kept_answers.py`.
 """
 

@@ -31,7 +31,7 @@ _KINDS = (*_SOLD, *_RETURNED, *_SPENT, "transfer")
 # elsewhere; a card that it brings unsold is sold here, when it is activated. VAT is rounded for
 # each entry, as `contained_vat` does.
 # An instance of the release before `vat` issues cards without a treatment, also those of an order
-# that has one: what the buyer was told counts.
+# that has one: the receipt of the buyer counts.
 _CARDS = """(
     select c.id, c.job, coalesce(c.vat_country, o.vat_country) as vat_country,
       coalesce(c.vat_rate, o.vat_rate) as vat_rate

@@ -23,6 +23,7 @@ from tests.support import postgres_server
 _TILLS = 8
 _BETWEEN = 100  # answers between two cuts
 _LOST = 200  # answers that a server without fsync gives before the cut
+_CUTS = 5
 
 
 @dataclass(slots=True)
@@ -82,7 +83,18 @@ async def test_what_was_acknowledged_survives_a_power_cut(
 
 
 async def test_without_fsync_it_does_not(shop: Shop) -> None:
-    """The control: the same power cut with a server that does not flush (fsync off)."""
+    """The control: the same power cut with a server that does not flush (fsync off).
+
+    One cut may lose nothing: on a slow machine the kernel may have written all of it by itself.
+    """
+    for _ in range(_CUTS):
+        if await loses_transfers(shop):
+            return
+    raise AssertionError("no cut lost anything: the disk of these tests keeps what is not flushed")
+
+
+async def loses_transfers(shop: Shop) -> bool:
+    """Whether a power cut without fsync loses what was acknowledged."""
     fleet = shop.fleet
     postgres_server.stop(fleet.process)
     shop.disk.keep()
@@ -96,8 +108,8 @@ async def test_without_fsync_it_does_not(shop: Shop) -> None:
     try:
         await asyncio.to_thread(shop.cut)
     except AssertionError:
-        return  # what is left is not even a database
-    assert await transfers(fleet) < before
+        return True  # what is left is not even a database
+    return await transfers(fleet) < before
 
 
 async def transfers(fleet: Fleet) -> int:
