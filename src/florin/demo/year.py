@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 
@@ -21,6 +22,7 @@ MONTHS = 12
 SEED = 41
 # How much of the usual business each month has, from December on.
 _SEASON = (3.0, 0.6, 1.2, 0.7, 0.9, 1.3, 1.0, 0.7, 0.7, 0.9, 1.0, 1.6)
+_ZONE = "Europe/Amsterdam"
 _SOLD, _ORDERED = 9, 3  # cards and orders of a usual month
 _ADVANCE_WITHIN_S = 120.0
 _AMOUNTS = (1_500, 2_500, 2_500, 5_000, 5_000, 7_500, 10_000)
@@ -84,7 +86,7 @@ def _register(client: httpx.Client) -> dict[str, str]:
         "name": "Year Roasters",
         "country": "NL",
         "currency": "EUR",
-        "timezone": "Europe/Amsterdam",
+        "timezone": _ZONE,
         "test": True,
     }
     answer = client.post("/auth/register", json=sign_in | {"merchant": merchant})
@@ -163,10 +165,16 @@ def _spend(year: ShopYear, card: str) -> None:
         year.make("refunds", "/refunds", redemption=redemption["id"])
 
 
+def _month_later(now: datetime) -> datetime:
+    """The same day of the next month, so that no month of the shop is left out."""
+    following = now.replace(day=1) + timedelta(days=32)
+    return now.replace(year=following.year, month=following.month, day=min(now.day, 28))
+
+
 def _advance_month(year: ShopYear) -> None:
     """Move the clock by a month; cards that expire, reminders and holds happen on the way."""
     now = datetime.fromisoformat(year.shop.get("/test-clock")["now"])
-    to = now + timedelta(days=365 / MONTHS)
+    to = _month_later(now.astimezone(ZoneInfo(_ZONE)))
     job = year.shop.post("/test-clock/advance", to=to.isoformat())
     until = time.monotonic() + _ADVANCE_WITHIN_S
     while time.monotonic() < until:

@@ -104,7 +104,7 @@ async def test_metrics_show_queues_workers_and_durations(
         assert own[f"{times}_bucket", "+Inf", "retention"] == 1
         assert own[f"{times}_sum", "retention"] > 0
 
-    for server, limit in (("primary control", 3), ("primary jobs", 5)):
+    for server, limit in (("primary control", 3), ("primary jobs", 9)):
         assert own["florin_pool_limit", server] == limit
         assert own["florin_pool_open", server] >= own["florin_pool_idle", server]
     assert own["florin_pool_open", "primary control"] >= 1
