@@ -22,10 +22,7 @@ async def get_vat_report(
     """What is taxable, by month in the merchant's time zone, currency, treatment and rate: of
     single-purpose cards what was sold, of multi-purpose cards what was redeemed.
     """
-    caller.needs("reports:read")
-    first, last, zone = await read_span(caller, reports, begin, end)
-    lines = await read_vat_lines(reports, caller.merchant, first, last, zone)
-    return VatReport(from_=first, to=last, lines=lines)
+    return await _read_report(caller, reports, begin, end)
 
 
 @get(
@@ -39,10 +36,17 @@ async def export_vat(
     caller: Caller, reports: ReportRunner, begin: From = None, end: To = None
 ) -> Stream:
     """The lines of the VAT report as a CSV file, amounts in minor units."""
+    report = await _read_report(caller, reports, begin, end)
+    return csv_file([csv_rows([COLUMNS, *(line.cells() for line in report.lines)])], "vat.csv")
+
+
+async def _read_report(
+    caller: Caller, reports: ReportRunner, begin: str | None, end: str | None
+) -> VatReport:
     caller.needs("reports:read")
     first, last, zone = await read_span(caller, reports, begin, end)
     lines = await read_vat_lines(reports, caller.merchant, first, last, zone)
-    return csv_file([csv_rows([COLUMNS, *(line.cells() for line in lines)])], "vat.csv")
+    return VatReport(from_=first, to=last, lines=lines)
 
 
 handlers: list[HTTPRouteHandler] = [get_vat_report, export_vat]
