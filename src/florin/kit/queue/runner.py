@@ -19,7 +19,7 @@ from florin.kit.queue.results import Ended, JobFailure, ResultWriter, job_failur
 from florin.kit.queue.slots import JobSlots, SlotGroup
 
 OVERDUE_S = 5.0  # after its timeout, a job that ignores cancellation is abandoned
-ALONE_S = 3.0  # for the start of an isolated process
+ALONE_S = 20.0  # for the start of an isolated process on a busy machine
 LOST_MOST = 2  # workers lost with a job; one loss may have been caused by another job
 _AWAY = (*BROKEN, PoolTimeout, asyncpg.PostgresError)
 _EXPECTED = (PermanentFailure, TimeoutError, Refusal, *BROKEN, PoolTimeout)  # not reported
