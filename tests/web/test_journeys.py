@@ -96,13 +96,18 @@ class Measured:
     script: bool
     shown: list[str] = field(default_factory=list)
 
+    async def loaded(self) -> tuple[int, float]:
+        """How many requests the page made, and the score of what moved in it without a cause."""
+        requests, shift = await self.page.evaluate(_LOADED)
+        return int(requests), float(shift)
+
     async def look(self, what: str) -> None:
         """Measure the page as it is now."""
         errors = 1 if what == "not-found" else 0
         assert await self.page.locator(".oops").count() == errors, f"{what} is an error"
         measured: dict[str, Any] = {}
         if self.script:
-            requests, shift = await self.page.evaluate(_LOADED)
+            requests, shift = await self.loaded()
             assert requests <= REQUESTS_MAX, f"{what}: {requests} requests"
             assert shift <= SHIFT_MAX, f"{what} shifts by {shift}"
             axe: Any = Axe()
