@@ -75,6 +75,11 @@ class JobSlots:
             self._mean_s[queue] = max(seconds, self._mean_s[queue] / 2)
 
     @property
+    def count(self) -> int:
+        """All slots: the shared ones and those that queues have of their own."""
+        return sum(group.size for group in self.groups)
+
+    @property
     def running(self) -> int:
         return sum(len(group.begun) for group in self.groups)
 

@@ -69,7 +69,6 @@ class QueueWorker:
         self._database = database
         self._name = name
         self._release = release
-        self._concurrency = concurrency
         self._notifier = notifier
         self._slots = JobSlots(self._queues, concurrency, notifier.notify_local)
         self._outcomes = ResultWriter(control, self._queues, self._slots)
@@ -214,7 +213,7 @@ class QueueWorker:
         await asyncio.sleep(self._plan.lease.total_seconds() / 4)
 
     async def _say_hello(self) -> None:
-        busy = len(self._slots.shared.begun)
+        busy = self._slots.running
         metrics.queue_busy.set(busy)
         async with self._control.connection() as connection:
             await connection.execute(
@@ -222,7 +221,7 @@ class QueueWorker:
                 self.id,
                 self._name,
                 self._release,
-                self._concurrency,
+                self._slots.count,
                 busy,
                 self._stop.is_set(),
             )
