@@ -234,8 +234,8 @@ PAGES = (
     _(
         "shared sums outlive a restore of the database",
         SUMS,
-        "about = (self._sql, self._group, tuple(cluster.values()), timeline, key)",
-        "about = (self._sql, self._group, tuple(cluster.values()), key)",
+        "about = (self._about, tuple(cluster.values()), timeline)",
+        "about = (self._about, tuple(cluster.values()))",
         f"{PERIODS}::test_an_instance_that_starts_reads_what_came_since",
     ),
     _(

@@ -99,15 +99,15 @@ class PeriodSums:
         if now is None:
             return await self._read(merchant, currency, begins, ends)
         key = (merchant, currency, begins, ends)
-        settled = await self._find(key)
+        shared = _SharedSums(self._database, self._shared, (self._sql, self._group, key))
+        settled = await self._find(key, shared)
         until = min(ends, now - _SETTLED)
         while until - settled.until >= _STEP or settled.until < until == ends:
             part = min(until, settled.until + _PART)
             more = await self._read(merchant, currency, settled.until, part)
             settled = _Settled(part, add_sums(settled.sums, more))
             self._keep(key, settled)
-            if self._shared is not None:
-                await self._shared.keep(await self._shared_key(key), _encode(settled))
+            await shared.keep(settled)
         if settled.until == ends:
             return settled.sums
         latest = await self._read(merchant, currency, settled.until, ends)
@@ -120,30 +120,17 @@ class PeriodSums:
             for row in rows
         }
 
-    async def _find(self, key: _Period) -> _Settled:
+    async def _find(self, key: _Period, shared: "_SharedSums") -> _Settled:
         """What is kept of a period, here or by another instance."""
         settled = self._kept.get(key)
         if settled is not None:
             self._kept.move_to_end(key)
             return settled
-        if self._shared is not None:
-            found = await self._shared.find(await self._shared_key(key))
-            if found is not None:
-                settled = _decode(found)
-                self._keep(key, settled)
-                return settled
+        settled = await shared.find()
+        if settled is not None:
+            self._keep(key, settled)
+            return settled
         return _Settled(key[2], _NOTHING)
-
-    async def _shared_key(self, key: _Period) -> bytes:
-        """Another statement, as of another release, has keys of its own; so has each timeline of
-        the database: it may have lost entries, as after a restore to an earlier instant. So has
-        each cluster and database: a copy that was loaded from a dump begins at the first timeline.
-        """
-        cluster = await self._database.one(_CLUSTER)
-        assert cluster is not None
-        timeline, _ = parse_position(await self._database.position())
-        about = (self._sql, self._group, tuple(cluster.values()), timeline, key)
-        return hashlib.sha256(msgspec.msgpack.encode(about)).digest()
 
     def _keep(self, key: _Period, settled: _Settled) -> None:
         before = self._kept.pop(key, None)
@@ -152,6 +139,44 @@ class PeriodSums:
         while self._groups > _KEPT_GROUPS:
             _, oldest = self._kept.popitem(last=False)
             self._groups -= len(oldest.sums) + 1
+
+
+class _SharedSums:
+    """What all instances keep of one period in Valkey, if there is one."""
+
+    def __init__(
+        self,
+        database: Database,
+        values: SharedValues | None,
+        about: tuple[str, tuple[str, ...], _Period],
+    ) -> None:
+        self._database = database
+        self._values = values
+        self._about = about
+        self._key: bytes | None = None
+
+    async def find(self) -> _Settled | None:
+        if self._values is None:
+            return None
+        found = await self._values.find(await self._find_key())
+        return None if found is None else _decode(found)
+
+    async def keep(self, settled: _Settled) -> None:
+        if self._values is not None:
+            await self._values.keep(await self._find_key(), _encode(settled))
+
+    async def _find_key(self) -> bytes:
+        """Another statement, as of another release, has keys of its own; so has each timeline of
+        the database: it may have lost entries, as after a restore to an earlier instant. So has
+        each cluster and database: a copy that was loaded from a dump begins at the first timeline.
+        """
+        if self._key is None:
+            cluster = await self._database.one(_CLUSTER)
+            assert cluster is not None
+            timeline, _ = parse_position(await self._database.position())
+            about = (self._about, tuple(cluster.values()), timeline)
+            self._key = hashlib.sha256(msgspec.msgpack.encode(about)).digest()
+        return self._key
 
 
 def add_sums(some: Sums, more: Sums) -> Sums:
