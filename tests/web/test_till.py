@@ -150,6 +150,8 @@ async def test_refusals_say_what_to_do(
     whole = await make_card(http, boss, 2000, partial_redemption=False)
     async with page_client(api) as browser:
         await sign_in(browser, boss.email)
+        for bookmark in ("/till/card", "/till/take"):
+            assert (await browser.get(bookmark)).headers["location"].endswith("/till")
         typo = await browser.post("/till/card", data={"code": "0000 0000 0000 0001"})
         assert typo.status_code == 422
         assert "One character is wrong" in typo.text

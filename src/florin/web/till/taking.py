@@ -27,6 +27,12 @@ async def till_page(view: PageView, visitor: Visitor, db: Database) -> PageRespo
     return await _show_till(view, visitor, db, typed={})
 
 
+@get(["/till/card", "/till/take"], **PAGE)
+async def begin_anew(view: PageView) -> PageResponse:
+    """A bookmark or a restored tab of a page that was sent a code: no address contains it."""
+    return view.go("/till")
+
+
 @post("/till/card", status_code=200, **PAGE)
 async def find_card(view: PageView, visitor: Visitor, db: Database) -> PageResponse:
     """Look the card up and ask how much to take. A POST: its code is in no URL."""
@@ -225,6 +231,7 @@ async def _shift(db: Database, visitor: Visitor, limit: int) -> Shift:
 
 handlers = [
     till_page,
+    begin_anew,
     find_card,
     take,
     taken_page,
