@@ -12,7 +12,7 @@ from florin.bench.workers.catalog import BENCHMARKS, WorkerBenchConfig
 from florin.bench.workers.result import WorkerBenchResult
 from florin.ops.system.console import OperatorError
 
-_CONNECTIONS_MAX = 32  # of the constant-rate load
+_CONNECTIONS_MAX = 1_000
 _MODULES = {"beside": "interference"}  # where module and benchmark have different names
 
 
@@ -31,6 +31,8 @@ def main(
     """Serve a worker benchmark; return 1 when its result is lost, doubled or unbalanced."""
     if min(jobs, rounds) < 1 or (cards is not None and cards < 1):
         raise OperatorError("--jobs, --cards and --rounds must be 1 or more.")
+    if not 1 <= connections <= _CONNECTIONS_MAX:
+        raise OperatorError(f"--connections must be from 1 to {_CONNECTIONS_MAX}.")
     terms = WorkerBenchConfig(
         name=name,
         jobs=jobs,
@@ -38,7 +40,7 @@ def main(
         rounds=rounds,
         seconds=seconds,
         rate=rate,
-        connections=min(connections, _CONNECTIONS_MAX),
+        connections=connections,
         seed=seed,
     )
     found = asyncio.run(run_measurement(_contest(terms, current_commit())))
