@@ -144,7 +144,9 @@ async def test_slots_of_its_own_make_a_queue_hold_no_one_up(play: Crew, owner: A
     await until(lambda: noted(owner, "long:begun"))
     await fill(owner, word("own", "slow own", "own", seconds=0))
     await until(lambda: noted(owner, "own"))
-    await until(lambda: owner.fetchval("select busy = 1 and concurrency = 4 from florin.queue_worker"))
+    await until(
+        lambda: owner.fetchval("select busy = 1 and concurrency = 4 from florin.queue_worker")
+    )
 
 
 @pytest.mark.slow
