@@ -248,7 +248,11 @@ async def test_the_overview_names_what_waits_for_a_person(reader: Reader, owner:
     overview = (await reader.browser.get("/console")).text
     assert "Nothing waits for you." not in overview  # the first day has its own page
     card = await issue(reader.api, reader.shop, 2000)
-    assert "Nothing waits for you." in (await reader.browser.get("/console")).text
+
+    async def nothing_waits() -> bool:  # an answer is kept for a moment
+        return "Nothing waits for you." in (await reader.browser.get("/console")).text
+
+    await until(nothing_waits)
     await owner.execute(
         "update florin.account set expires_at = clock_timestamp() + interval '29 days'"
         " where merchant = $1 and id = $2",
@@ -258,7 +262,7 @@ async def test_the_overview_names_what_waits_for_a_person(reader: Reader, owner:
     disputed = await buy(reader.api, reader.shop, 2000)
     await dashboard(reader.api, disputed, "dispute")
 
-    async def is_shown() -> bool:  # an answer is kept for a moment
+    async def is_shown() -> bool:
         page = (await reader.browser.get("/console")).text
         return "payment is disputed; its cards are blocked." in page and (
             "card expires within 30 days, with €20.00 on it." in page
