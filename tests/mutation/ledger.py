@@ -9,6 +9,7 @@ from tests.mutation.cards import CARDS as CARD_MUTATIONS
 from tests.mutation.clusters import CLUSTERS
 from tests.mutation.deliveries import DELIVERIES
 from tests.mutation.deploys import DEPLOYS
+from tests.mutation.disputes import DISPUTE_MUTATIONS
 from tests.mutation.events import EVENTS
 from tests.mutation.fleet import FLEET
 from tests.mutation.identity import IDENTITY
@@ -242,6 +243,6 @@ _BELTS = (
 MUTATIONS: tuple[Mutation, ...] = (
     *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *IDENTITY, *ACCOUNTS, *QUEUE, *EVENTS,
     *REQUESTS, *FLEET, *NETWORK, *OPERATIONS, *OPERATOR, *CLUSTERS, *PAGES,
-    *LAW_MUTATIONS, *PAYMENTS, *JOBS, *CARD_MUTATIONS, *DELIVERIES, *RELEASES, *REQUEST_COSTS,
-    *DEPLOYS, *OBSERVABILITY, *WEBHOOKS,
+    *LAW_MUTATIONS, *PAYMENTS, *DISPUTE_MUTATIONS, *JOBS, *CARD_MUTATIONS, *DELIVERIES, *RELEASES,
+    *REQUEST_COSTS, *DEPLOYS, *OBSERVABILITY, *WEBHOOKS,
 )  # fmt: skip

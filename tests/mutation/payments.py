@@ -8,7 +8,6 @@ SETTLED_TOGETHER = "src/florin/orders/batches/settling.py"
 PLACED_TOGETHER = "src/florin/orders/batches/placing.py"
 CLAWBACK = "src/florin/orders/clawback.py"
 REFUND = "src/florin/orders/refunds.py"
-DISPUTE = "src/florin/orders/disputes.py"
 LOOK = "src/florin/orders/looking.py"
 CHECKOUT = "src/florin/orders/checkout.py"
 ATTEMPTS = "src/florin/orders/payment_attempts.py"
@@ -216,17 +215,10 @@ PAYMENTS = (
     _("held money is clawed back", POST, "      take := least(take, free);\n",
       "      take := least(take, c_balance[c]);\n",
       f"{REFUNDS}::test_money_that_a_hold_reserves_is_not_refunded"),
-    _("a dispute unblocks what a member blocked", DISPUTE, '            if row["blocked"]:\n',
-      "            if False:\n", f"{DISPUTES}::test_a_member_s_block_outlives_the_dispute"),
     _("a dispute that was answered is due", "src/florin/payments/gateways/stripe_objects.py",
       'due if status.endswith("needs_response") else None', "due",
       f"{STRIPE}::test_disputes_and_warnings_block_the_card"),
     _("an event that comes again is another declined card",
       "src/florin/payments/gateway_event.py", "    if seen == 1 and event.kind ==",
       "    if event.kind ==", "tests/payments/test_gateway_requests.py"),
-    _("a dispute forgets value that moved on", DISPUTE, "  where m.depth < 5\n",
-      "  where m.depth < 0\n", f"{DISPUTES}::test_a_dispute_follows_value_to_another_card"),
-    _("another card loses more than came from the disputed one", DISPUTE,
-      '        most = min(left, row["most"])\n', "        most = 10**9\n",
-      f"{DISPUTES}::test_a_dispute_follows_value_to_another_card"),
 )  # fmt: skip

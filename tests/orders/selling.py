@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 
+from florin.payments.gateway import SeenDispute
 from tests.support.api_calls import Json, made, post, read
 from tests.support.instance import NO_TLS, Shop
 
@@ -61,6 +62,13 @@ async def dashboard(http: httpx.AsyncClient, order: Json, action: str, **body: A
     assert answer.status_code == 200, answer.text
     found: Json = answer.json()
     return found
+
+
+def said(kind: Any, state: Any, *, withdrawn: int = 0) -> SeenDispute:
+    """A dispute as a gateway says it is."""
+    return SeenDispute(
+        ref=f"{kind}_1", kind=kind, state=state, amount=5000, withdrawn=withdrawn, due_at=None
+    )
 
 
 async def accounts(http: httpx.AsyncClient) -> dict[str, int]:

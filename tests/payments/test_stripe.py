@@ -339,6 +339,16 @@ async def test_disputes_and_warnings_block_the_card(
     assert {each["kind"] for each in (await read(till, "/disputes"))["data"]} == {
         "chargeback", "warning",
     }  # fmt: skip
+    second = worker.dispute(session)  # which ends the warning
+
+    async def warning_ended() -> bool:
+        found = (await read(till, "/disputes"))["data"]
+        return {each["kind"]: each["state"] for each in found}["warning"] == "closed"
+
+    await until(warning_ended, within_s=40)
+    assert (await read(till, card))["state"] == "blocked"
+    worker.resolve(second, "won")
+    await state("active")
     await explained(owner, shop)
     await balanced(till)
 

@@ -176,7 +176,17 @@ class StripeServer(WebhookSender):
                 evidence_details={"due_by": int(time.time()) + 86400},
                 metadata={},
             )
+            # A warning is to prevent a dispute: once there is one, nothing is left to do.
+            ended = [
+                each
+                for each in self.all_of("radar.early_fraud_warning")
+                if each["payment_intent"] == intent["id"] and each["actionable"]
+            ]
+            for each in ended:
+                each["actionable"] = False
         self._happened("charge.dispute.created", made)
+        for each in ended:
+            self._happened("radar.early_fraud_warning.updated", each)
         return str(made["id"])
 
     def resolve(self, dispute: str, status: str) -> None:

@@ -5,44 +5,44 @@ followed. The money moves with what the gateway withholds, not with the words of
 order or a refund never ends a dispute.
 """
 
+from uuid import UUID
+
 import msgspec
 
 from florin.deliveries.payment_mails import About
 from florin.kit import ids
-from florin.kit.errors import Refusal
+from florin.kit.errors import Overloaded
 from florin.kit.json_text import json_text
 from florin.kit.postgres.database import Row, Tx
+from florin.ledger.following import Value, follow_in
 from florin.ledger.refusals import CardClosed, CardNotActive, CardNotEmpty
-from florin.orders.clawback import claw_back_in, post_card, post_gateway
+from florin.orders.clawback import claw_back_in, lock_cards_in, post_cards, post_gateway
 from florin.orders.events import record_dispute
 from florin.orders.payment_mails import send_dispute_mails_in
 from florin.payments.gateway import SeenDispute
 
-FOLLOWED_MAX = 100  # cards
 _ENDS: dict[str, About] = {
-    "won": "dispute.won",
-    "lost": "dispute.lost",
-    "closed": "dispute.closed",
-}
+    "won": "dispute.won", "lost": "dispute.lost", "closed": "dispute.closed",
+}  # fmt: skip
 
-# Value of the order's cards that was transferred on, oldest first; `limit` bounds what of a card's
-# balance can have come from the disputed money.
-_LINEAGE = """
-with recursive own as (
-  select c.card, sum(c.amount - c.clawed)::bigint as most
-  from florin.order_card c join florin.order_item i on i.merchant = c.merchant and i.id = c.item
-  where c.merchant = $1 and i.orders = $2 group by c.card
-), moved as (
-  select o.card, o.most, 0 as depth from own o
-  union all
-  select t.credit_card, least(t.amount, m.most), m.depth + 1
-  from moved m join florin.transfer t on t.merchant = $1 and t.debit_card = m.card
-    and t.kind = 'transfer'
-  where m.depth < 5
+# What the payment put on the cards of its order, and from which entry of each card on.
+_OWN = """
+with paid as (
+  select t.credit_card as card, min(t.credit_sequence) as since
+  from florin.gateway_posting g
+  join florin.transfer t on t.merchant = g.merchant and t.id = g.transfer
+  where g.merchant = $1 and g.payment = $3 and g.kind = 'sale' group by t.credit_card
 )
-select m.card, max(m.most)::bigint as most, min(m.depth) as depth, bool_or(a.blocked) as blocked
-from moved m join florin.account a on a.merchant = $1 and a.id = m.card
-group by m.card order by m.card limit $3
+select c.card, sum(c.amount - c.clawed)::bigint as most, coalesce(min(p.since), 0) as since
+from florin.order_card c join florin.order_item i on i.merchant = c.merchant and i.id = c.item
+left join paid p on p.card = c.card
+where c.merchant = $1 and i.orders = $2 group by c.card order by c.card
+"""
+_BLOCKED = "select id from florin.account where merchant = $1 and id = any($2::uuid[]) and blocked"
+_CLAIMED = """
+select distinct e.card from florin.dispute d
+cross join lateral jsonb_array_elements_text(d.cards) as e (card)
+where d.merchant = $1 and d.state in ('open', 'lost') and d.id <> $2 and e.card = any($3::text[])
 """
 _INSERT = """
 insert into florin.dispute (merchant, id, payment, gateway_ref, kind, state, amount, currency,
@@ -76,32 +76,56 @@ async def _find(tx: Tx, payment: Row, ref: str) -> Row | None:
 
 async def _open(tx: Tx, payment: Row, seen: SeenDispute, *, has_cards: bool, actor: str) -> None:
     merchant, dispute = payment["merchant"], ids.new_id()
-    blocked: list[str] = []
-    if has_cards:
-        for row in await tx.all(_LINEAGE, merchant, payment["orders"], FOLLOWED_MAX):
-            if row["blocked"]:
-                continue  # by a member, or by another dispute: this one does not unblock it
-            try:
-                await post_card(
-                    tx, merchant, row["card"], payment["id"], None, op="block", actor=actor
-                )
-            except (CardClosed, CardNotActive):
-                continue
-            blocked.append(ids.show_id("crd", row["card"]))
+    cards = await _block(tx, payment, dispute, actor=actor) if has_cards else []
+    shown = json_text([ids.show_id("crd", card) for card in cards])
     await tx.run(
-        _INSERT,
-        merchant,
-        dispute,
-        payment["id"],
-        seen.ref,
-        seen.kind,
-        seen.amount,
-        payment["received_currency"],
-        json_text(blocked),
-        seen.due_at,
-    )
+        _INSERT, merchant, dispute, payment["id"], seen.ref, seen.kind, seen.amount,
+        payment["received_currency"], shown, seen.due_at,
+    )  # fmt: skip
     await record_dispute(tx, merchant, dispute, "dispute.opened", actor)
     await send_dispute_mails_in(tx, merchant, dispute, "dispute.opened")
+
+
+async def _block(tx: Tx, payment: Row, dispute: UUID, *, actor: str) -> list[UUID]:
+    """Block the cards of an order, and those that its value reached; return the cards that stay
+    blocked until this dispute ends. A card that a member blocked is not one of them; a card that
+    another dispute blocked is, as that one may end first.
+    """
+    merchant = payment["merchant"]
+    own, followed = await _lock_lineage(tx, payment, actor=actor)
+    cards = sorted({*own, *(each.card for each in followed)})
+    blocked = {row["id"] for row in await tx.all(_BLOCKED, merchant, cards)}
+    claimed = blocked & await _claimed_in(tx, merchant, dispute, cards)
+    free = [(card, None) for card in cards if card not in blocked]
+    ended = (CardClosed, CardNotActive)
+    rows = await post_cards(
+        tx, merchant, free, payment["id"], op="block", actor=actor, unless=ended
+    )  # fmt: skip
+    return sorted(claimed | {row["card"] for row in rows if row["outcome"] == "ok"})
+
+
+async def _claimed_in(tx: Tx, merchant: UUID, dispute: UUID, cards: list[UUID]) -> set[UUID]:
+    """Which of the cards, which are locked, other disputes keep blocked."""
+    shown = {ids.show_id("crd", card): card for card in cards}
+    rows = await tx.all(_CLAIMED, merchant, dispute, list(shown))
+    return {shown[row["card"]] for row in rows}
+
+
+async def _lock_lineage(tx: Tx, payment: Row, *, actor: str) -> tuple[list[UUID], list[Value]]:
+    """The cards of the order, and those that their value reached, all locked."""
+    own, followed = await _lineage(tx, payment)
+    locked = {*own, *(each.card for each in followed)}
+    await lock_cards_in(tx, payment["merchant"], locked, payment["id"], actor)
+    own, followed = await _lineage(tx, payment)
+    if not locked.issuperset(each.card for each in followed):
+        raise Overloaded("the value of a disputed card moved on meanwhile; repeat the request")
+    return own, followed
+
+
+async def _lineage(tx: Tx, payment: Row) -> tuple[list[UUID], list[Value]]:
+    rows = await tx.all(_OWN, payment["merchant"], payment["orders"], payment["id"])
+    own = [Value(row["card"], row["most"], row["since"]) for row in rows]
+    return [each.card for each in own], await follow_in(tx, payment["merchant"], own)
 
 
 async def _update(
@@ -121,11 +145,8 @@ async def _update(
     if seen.kind != row["kind"] or seen.due_at != row["due_at"]:
         await tx.run(
             "update florin.dispute set kind = $3, due_at = $4 where merchant = $1 and id = $2",
-            merchant,
-            row["id"],
-            seen.kind,
-            seen.due_at,
-        )
+            merchant, row["id"], seen.kind, seen.due_at,
+        )  # fmt: skip
     if seen.state in {"open", row["state"]} or row["state"] != "open":
         return
     clawed = loss = 0
@@ -136,12 +157,8 @@ async def _update(
     await tx.run(
         "update florin.dispute set state = $3, clawed = $4, loss = $5,"
         " resolved_at = clock(merchant) where merchant = $1 and id = $2",
-        merchant,
-        row["id"],
-        seen.state,
-        clawed,
-        loss,
-    )
+        merchant, row["id"], seen.state, clawed, loss,
+    )  # fmt: skip
     about = _ENDS[seen.state]
     await record_dispute(tx, merchant, row["id"], about, actor)
     await send_dispute_mails_in(tx, merchant, row["id"], about)
@@ -153,56 +170,53 @@ async def _bear(
     """A lost dispute: seize what is left, on cards that value moved to as well, and bear the rest;
     return both amounts. An empty card is closed.
     """
+    left = withdrawn
+    if has_cards:
+        left -= await _seize(tx, payment, withdrawn, actor=actor)
+    clawed = withdrawn - left
+    await post_gateway(
+        tx, payment["merchant"], "chargeback_loss", payment["received_currency"], left,
+        payment["id"], actor=actor,
+    )  # fmt: skip
+    return clawed, left
+
+
+async def _seize(tx: Tx, payment: Row, withdrawn: int, *, actor: str) -> int:
+    """Take what was withdrawn from the cards, as far as it is there; return how much."""
     merchant, left = payment["merchant"], withdrawn
-    if not has_cards:
-        await post_gateway(
-            tx, merchant, "chargeback_loss", payment["received_currency"], left, payment["id"],
-            actor=actor,
-        )  # fmt: skip
-        return 0, left
-    lineage = await tx.all(_LINEAGE, merchant, payment["orders"], FOLLOWED_MAX)
+    own, followed = await _lock_lineage(tx, payment, actor=actor)
     taken = await claw_back_in(
         tx, merchant, payment["orders"], payment["id"], left, op="seize", actor=actor
     )
     left -= sum(each.amount for each in taken)
-    for row in lineage:
-        most = min(left, row["most"])
-        if row["depth"] > 0 and most > 0:
-            left -= await post_card(
-                tx, merchant, row["card"], payment["id"], most, op="seize", actor=actor
-            )
-    for row in lineage:
-        if row["depth"] == 0:
-            try:
-                await post_card(
-                    tx, merchant, row["card"], payment["id"], None, op="close", actor=actor
-                )
-            except CardNotEmpty:
-                continue  # it holds money of another order, and stays blocked
-    await post_gateway(
-        tx, merchant, "chargeback_loss", payment["received_currency"], left, payment["id"],
-        actor=actor,
+    free = await lock_cards_in(
+        tx, merchant, (each.card for each in followed), payment["id"], actor
     )  # fmt: skip
-    return withdrawn - left, left
+    wanted: list[tuple[UUID, int | None]] = []
+    for each in followed:
+        most = min(left, each.most)
+        most = min(most, free[each.card])
+        if most > 0:
+            left -= most
+            wanted.append((each.card, most))
+    await post_cards(tx, merchant, wanted, payment["id"], op="seize", actor=actor)
+    # One that is not empty holds money of another order, and stays blocked.
+    await post_cards(
+        tx, merchant, [(card, None) for card in own], payment["id"],
+        op="close", actor=actor, unless=CardNotEmpty,
+    )  # fmt: skip
+    return withdrawn - left
 
 
 async def _unblock(tx: Tx, payment: Row, row: Row, *, actor: str) -> None:
     """Unblock the cards that this dispute blocked, unless another one stands against them."""
-    others = await tx.all(
-        "select cards from florin.dispute where merchant = $1 and state in ('open', 'lost')"
-        " and id <> $2",
-        row["merchant"],
-        row["id"],
-    )
-    kept = {card for each in others for card in msgspec.json.decode(each["cards"], type=list[str])}
-    for card in msgspec.json.decode(row["cards"], type=list[str]):
-        uuid = ids.parse_id("crd", card)
-        if uuid is None or card in kept:
-            continue
-        try:
-            await post_card(
-                tx, row["merchant"], uuid, payment["id"], None, op="unblock", actor=actor
-            )
-        except Refusal as refusal:
-            if not isinstance(refusal, CardClosed):
-                raise
+    merchant = row["merchant"]
+    shown = msgspec.json.decode(row["cards"], type=list[str])
+    cards = sorted(uuid for each in shown if (uuid := ids.parse_id("crd", each)) is not None)
+    # First locked, then compared: a dispute of another payment may claim them at the same time.
+    await lock_cards_in(tx, merchant, cards, payment["id"], actor)
+    kept = await _claimed_in(tx, merchant, row["id"], cards)
+    free = [(card, None) for card in cards if card not in kept]
+    await post_cards(
+        tx, merchant, free, payment["id"], op="unblock", actor=actor, unless=CardClosed
+    )  # fmt: skip
