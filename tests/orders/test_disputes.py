@@ -4,7 +4,8 @@ from typing import Any
 
 import httpx
 
-from tests.orders.selling import accounts, buy, dashboard, explained
+from florin.kit.postgres.database import Database
+from tests.orders.selling import accounts, buy, dashboard, explained, said
 from tests.orders.test_orders import settle_by
 from tests.orders.test_refunds import card_of, refund
 from tests.support.api_calls import balanced, issue, made, post, problem, read, redeem, spend
@@ -134,3 +135,27 @@ async def test_a_dispute_after_a_refund(http: httpx.AsyncClient, shop: Shop, own
     assert await accounts(http) == {"chargeback_loss": 2000, "gateway_clearing": -2000}
     await explained(owner, shop)
     await balanced(http)
+
+
+async def test_a_look_from_before_the_end_of_a_dispute_moves_no_money(
+    http: httpx.AsyncClient, shop: Shop, database: Database
+) -> None:
+    opened = said("chargeback", "open", withdrawn=5000)
+    for state, kept in (("won", 5000), ("lost", 0)):
+        order = await buy(http, shop, 5000)
+        before = (await accounts(http)).get("gateway_clearing", 0) - 5000
+        for seen in (opened, said("chargeback", state, withdrawn=5000 - kept), opened):
+            await settle_by(database, shop, order, disputes=(seen,))
+        found = await accounts(http)
+        assert found.get("gateway_clearing", 0) - before == kept
+        assert "disputes" not in found
+
+
+async def test_money_that_comes_back_after_the_end_is_recorded(
+    http: httpx.AsyncClient, shop: Shop, database: Database
+) -> None:
+    order = await buy(http, shop, 5000)
+    for state, withdrawn in (("open", 5000), ("won", 5000), ("won", 0)):
+        seen = said("chargeback", state, withdrawn=withdrawn)
+        await settle_by(database, shop, order, disputes=(seen,))
+    assert await accounts(http) == {"gateway_clearing": 5000, "card": -5000}

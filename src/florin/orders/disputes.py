@@ -131,6 +131,8 @@ async def _lineage(tx: Tx, payment: Row) -> tuple[list[UUID], list[Value]]:
 async def _update(
     tx: Tx, payment: Row, row: Row, seen: SeenDispute, *, has_cards: bool, actor: str
 ) -> None:
+    if row["state"] != "open" and seen.state == "open":
+        return  # a look from before it ended, whose money is not what is withheld now
     merchant, currency = payment["merchant"], row["currency"]
     more = seen.withdrawn - row["withdrawn"]
     if more:
