@@ -3,6 +3,7 @@
 from tests.mutation.mutation import without as _
 
 DISPUTE = "src/florin/orders/disputes.py"
+SETTLE = "src/florin/orders/settlement.py"
 CLAWBACK = "src/florin/orders/clawback.py"
 FOLLOWING = "src/florin/ledger/following.py"
 
@@ -32,6 +33,9 @@ DISPUTE_MUTATIONS = (
     _("a look from before the end of a dispute moves money", DISPUTE,
       '    if row["state"] != "open" and seen.state == "open":\n', "    if False:\n",
       f"{DISPUTES}::test_a_look_from_before_the_end_of_a_dispute_moves_no_money"),
+    _("what a gateway said is kept for long", SETTLE,
+      "                if busy == BUSY_ATTEMPTS:\n", "                if busy == ATTEMPTS:\n",
+      f"{CARDS}::test_what_the_gateway_said_does_not_get_old"),
     _("cards beyond a part are left alone", CLAWBACK,
       "    for start in range(0, len(wanted), PART):\n", "    for start in range(0, PART, PART):\n",
       f"{CARDS}::test_all_cards_of_an_order_stop"),

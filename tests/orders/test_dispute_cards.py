@@ -7,11 +7,13 @@ import httpx
 import pytest
 
 from florin.kit import ids
+from florin.kit.errors import Overloaded
 from florin.kit.postgres.database import Database, Tx
 from florin.ledger.following import FOLLOWED_MAX, LEVELS, Value, follow_in
 from florin.ledger.post import Posting, post_rows_in
 from florin.orders.disputes import sync_disputes_in
-from tests.orders.selling import buy, dashboard, said
+from florin.orders.settlement import BUSY_ATTEMPTS
+from tests.orders.selling import buy, choose, dashboard, place, said
 from tests.orders.test_orders import settle_by
 from tests.orders.test_refunds import card_of
 from tests.support.api_calls import Json, balanced, issue, made, read, redeem
@@ -238,3 +240,26 @@ async def test_value_cannot_move_on_while_its_card_is_blocked(
     assert await state_of(http, card) == "blocked"
     assert await state_of(http, other) == "blocked"
     assert len(tries) == 2
+
+
+async def test_what_the_gateway_said_does_not_get_old(
+    http: httpx.AsyncClient, shop: Shop, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a card is in use, the look is given up for another one; its page says nothing of it."""
+    order = await buy(http, shop, 5000)
+    card = await card_of(http, order)
+    other = await issue(http, shop, 1000)
+    item = {"program": shop.program, "amount": 5000, "card": card["id"]}
+    placed = await place(http, shop, items=[item])
+    tries = counted_tries(monkeypatch)
+    async with database.transaction() as tx:
+        await post_rows_in(tx, [transfer(shop, card, other, 1)])
+        opened = (said("chargeback", "open", withdrawn=5000),)
+        with pytest.raises(Overloaded):
+            await settle_by(database, shop, order, disputes=opened)
+        assert len(tries) == BUSY_ATTEMPTS
+        assert (await choose(placed, "paid")).status_code == 303
+        async with httpx.AsyncClient(verify=False) as browser:  # noqa: S501 -- loopback
+            assert (await browser.get(placed["url"])).status_code == 200
+    await settle_by(database, shop, order, disputes=opened)
+    assert await state_of(http, card) == "blocked"

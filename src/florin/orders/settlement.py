@@ -39,6 +39,7 @@ from florin.payments.gateway import PaymentRow, PaymentState, Seen
 from florin.payments.gateway_requests import count_payment_attempt
 
 ATTEMPTS = 10
+BUSY_ATTEMPTS = 2  # each waits for cards; the look that begins again hears what is true by then
 _PAUSE_S = 0.05
 # The states that a payment may go to without money. `paid` never goes back, and what has ended can
 # only still be paid (late money).
@@ -67,7 +68,7 @@ class Settlement:
         """Record what the gateway said. Repetitions and concurrent calls change nothing more.
 
         `real_money`: whether the gateway is for real money.
-        Raises Overloaded if cards of the order stay in use by others.
+        Raises Overloaded if cards of the order stay in use by others: look again.
         """
         if await self.batches.settle(payment, seen, real_money=real_money):
             count_payment_attempt(payment.provider, "paid")
@@ -76,7 +77,8 @@ class Settlement:
 
     async def _settle_alone(self, payment: PaymentRow, seen: Seen, *, real_money: bool) -> None:
         review: str | None = None
-        for attempt in range(ATTEMPTS):
+        busy = 0
+        for _ in range(ATTEMPTS):
             try:
                 async with self._database.transaction() as tx:
                     ended = await self._settle_in(tx, payment, seen, review, real_money=real_money)
@@ -84,10 +86,13 @@ class Settlement:
                 # A new code is in use already (one in 2^75): others are drawn.
                 if "account_merchant_code_hash_key" not in str(error):
                     raise
-            except (Overloaded, asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
-                if attempt == ATTEMPTS - 1:
-                    raise
-                await asyncio.sleep(_PAUSE_S * (attempt + 1))
+            except (Overloaded, asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:
+                busy += 1
+                if busy == BUSY_ATTEMPTS:
+                    raise Overloaded(
+                        "the order is in use; the payment is looked at again"
+                    ) from error
+                await asyncio.sleep(_PAUSE_S)
             except Refusal as refusal:
                 if review is not None:
                     raise
@@ -96,6 +101,7 @@ class Settlement:
                 if ended is not None:
                     count_payment_attempt(payment.provider, ended)
                 return
+        raise Overloaded("no new code was found; the payment is looked at again")
 
     async def _settle_in(
         self, tx: Tx, payment: PaymentRow, seen: Seen, review: str | None, *, real_money: bool

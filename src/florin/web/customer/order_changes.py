@@ -16,7 +16,7 @@ from florin.deliveries.channels.phone_number import read_local_phone
 from florin.identity.audit_log import AuditActor
 from florin.identity.services import IdentityServices
 from florin.kit.email_address import is_email
-from florin.kit.errors import NotFound, OutcomeUnknown, Refusal
+from florin.kit.errors import NotFound, OutcomeUnknown, Overloaded, Refusal
 from florin.kit.postgres.database import Database
 from florin.kit.rate_limits.limiter import Limit
 from florin.ledger.refusals import CardNotFound
@@ -100,8 +100,8 @@ async def pay_again(
         elif found.outcome == "open":
             # Another press began it a moment ago, and has perhaps not asked for its page yet.
             await selling.checkout.open_payment(found.merchant, found.payment)
-    except OrderNotPayable:
-        pass  # paid or ended meanwhile: its page says so
+    except (OrderNotPayable, Overloaded):
+        pass  # paid or ended meanwhile, or about to be: its page says so
     except (GatewayOff, OutcomeUnknown) as refused:
         text = view.word(
             "The payment page did not answer. Nothing was charged. Press the button once more:"
