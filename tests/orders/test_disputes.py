@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 
 from florin.kit.postgres.database import Database
-from tests.orders.selling import accounts, buy, dashboard, explained, said
+from tests.orders.selling import accounts, buy, choose, dashboard, explained, place, said
 from tests.orders.test_orders import settle_by
 from tests.orders.test_refunds import card_of, refund
 from tests.support.api_calls import balanced, issue, made, post, problem, read, redeem, spend
@@ -159,3 +159,21 @@ async def test_money_that_comes_back_after_the_end_is_recorded(
         seen = said("chargeback", state, withdrawn=withdrawn)
         await settle_by(database, shop, order, disputes=(seen,))
     assert await accounts(http) == {"gateway_clearing": 5000, "card": -5000}
+
+
+async def test_a_lost_dispute_of_an_order_in_review_ends_what_is_owed(
+    http: httpx.AsyncClient, shop: Shop, database: Database
+) -> None:
+    order = await place(http, shop, 5000)
+    await choose(order, "declined")
+    await settle_by(database, shop, order, amount=4000)  # another amount
+    seen = [said("chargeback", state, withdrawn=4000) for state in ("open", "lost")]
+    for each in seen:
+        await settle_by(database, shop, order, amount=4000, disputes=(each,))
+    found = await read(http, f"/orders/{order['id']}")
+    assert (found["state"], found["refunded"]) == ("review", 4000)
+    assert await accounts(http) == {}
+    assert (await read(http, "/reports/gateway"))["unexplained"] == []
+    [dispute] = (await read(http, "/disputes"))["data"]
+    assert (dispute["state"], dispute["clawed"], dispute["loss"]) == ("lost", 0, 0)
+    await balanced(http)

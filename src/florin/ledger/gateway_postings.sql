@@ -21,6 +21,7 @@ begin
     ('dispute_won', 'gateway_clearing', 'disputes'),
     ('refund_loss', 'refund_loss', 'refunds_pending'),
     ('refund_loss_undone', 'refunds_pending', 'refund_loss'),
+    ('receipt_disputed', 'refunds_pending', 'disputes'), -- of a receipt, what a lost dispute returned
     ('chargeback_loss', 'chargeback_loss', 'disputes')
   ) s (kind, debit, credit) where s.kind = p_kind;
   if side.kind is null then
@@ -31,7 +32,8 @@ begin
     created_at)
   values (p_merchant, p_transfer,
     case when p_kind in ('refund_loss', 'refund_loss_undone', 'chargeback_loss') then 'write_off'
-      when p_kind in ('refund_returned', 'applied') then 'receipt' else p_kind end::transfer_kind,
+      when p_kind in ('refund_returned', 'applied') then 'receipt'
+      when p_kind = 'receipt_disputed' then 'dispute' else p_kind end::transfer_kind,
     p_currency, p_amount, side.debit::account_kind, side.credit::account_kind, p_actor,
     'pay_' || replace(p_payment::text, '-', ''), p_reason, now_here);
   if 'gateway_clearing' in (side.debit, side.credit) then

@@ -44,6 +44,13 @@ select distinct e.card from florin.dispute d
 cross join lateral jsonb_array_elements_text(d.cards) as e (card)
 where d.merchant = $1 and d.state in ('open', 'lost') and d.id <> $2 and e.card = any($3::text[])
 """
+# Owed to the buyer is what was received, less the refunds.
+_RETURNED = """
+update florin.payment p set refunded = p.refunded + h.held
+from (select z.id, least($3::bigint, z.received - z.refunded) as held from florin.payment z
+  where z.merchant = $1 and z.id = $2) h
+where p.merchant = $1 and p.id = h.id returning h.held
+"""
 _INSERT = """
 insert into florin.dispute (merchant, id, payment, gateway_ref, kind, state, amount, currency,
   cards, due_at, created_at)
@@ -176,6 +183,8 @@ async def _bear(
     if has_cards:
         left -= await _seize(tx, payment, withdrawn, actor=actor)
     clawed = withdrawn - left
+    if not has_cards:
+        left -= await _return_receipt(tx, payment, withdrawn, actor=actor)
     await post_gateway(
         tx, payment["merchant"], "chargeback_loss", payment["received_currency"], left,
         payment["id"], actor=actor,
@@ -208,6 +217,18 @@ async def _seize(tx: Tx, payment: Row, withdrawn: int, *, actor: str) -> int:
         op="close", actor=actor, unless=CardNotEmpty,
     )  # fmt: skip
     return withdrawn - left
+
+
+async def _return_receipt(tx: Tx, payment: Row, withdrawn: int, *, actor: str) -> int:
+    """Money that bought no cards, and is owed to its buyer, came back by the lost dispute; return
+    how much of it. What refunds return besides is borne.
+    """
+    held = await tx.value(_RETURNED, payment["merchant"], payment["id"], withdrawn)
+    await post_gateway(
+        tx, payment["merchant"], "receipt_disputed", payment["received_currency"], held,
+        payment["id"], actor=actor,
+    )  # fmt: skip
+    return int(held)
 
 
 async def _unblock(tx: Tx, payment: Row, row: Row, *, actor: str) -> None:
