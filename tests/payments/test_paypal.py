@@ -9,8 +9,11 @@ import httpx
 import pytest
 
 from florin.kit import ids
+from florin.kit.postgres.database import Database
+from florin.payments.gateway import GatewayUnavailable
 from florin.payments.gateways.paypal import PayPalGateway
 from tests.orders.selling import accounts, explained
+from tests.orders.test_orders import selling
 from tests.payments.test_stripe import becomes, events
 from tests.support import paypal_server
 from tests.support.api_calls import Json, balanced, made, post, problem, read, redeem
@@ -210,6 +213,33 @@ async def test_disputes(
     assert await accounts(till) == {"gateway_clearing": -175, "gateway_fees": 175}
     await explained(owner, shop)
     await balanced(till)
+
+
+async def test_the_outcomes_of_disputes(
+    till: httpx.AsyncClient, shop: Shop, paypal: PayPalServer, database: Database
+) -> None:
+    """Of an outcome that is not known nothing is guessed: the look is repeated."""
+    order, reference = await place(till, shop)
+    paypal.approve(reference)
+    assert "Paid" in await browse(order["url"])
+    services, _ = selling(database, **variables(paypal))
+    payment = ids.require_id("pay", order["payment"])
+
+    async def state() -> str:
+        await services.looker.look(shop.merchant, payment)
+        [noted] = (await read(till, "/disputes"))["data"]
+        return str(noted["state"])
+
+    dispute = paypal.dispute(reference)
+    assert await state() == "open"
+    for unknown in ("ANOTHER", None):
+        paypal.resolve(dispute, unknown)
+        with pytest.raises(GatewayUnavailable, match="unknown outcome"):
+            await state()
+        assert [each["state"] for each in (await read(till, "/disputes"))["data"]] == ["open"]
+    paypal.resolve(dispute, "NONE")
+    assert await state() == "closed"
+    await services.gateways.close()
 
 
 async def test_lost_webhooks_are_found_by_listing_events(

@@ -97,7 +97,7 @@ class PayPalServer(WebhookSender):
         self.happened("CUSTOMER.DISPUTE.CREATED", made)
         return str(made["dispute_id"])
 
-    def resolve(self, dispute: str, outcome: str) -> None:
+    def resolve(self, dispute: str, outcome: str | None) -> None:
         with self._lock:
             made = self.disputes[dispute]
             made |= {"status": "RESOLVED", "dispute_outcome": {"outcome_code": outcome}}
@@ -171,7 +171,11 @@ class PayPalServer(WebhookSender):
                 for each in self.disputes.values()
                 if each["disputed_transactions"][0]["seller_transaction_id"] == wanted
             ]
-            return 200, {"items": found}
+            return 200, {"items": [_summary(each) for each in found]}
+        if parts[:3] == ["v1", "customer", "disputes"]:
+            if parts[3] not in self.disputes:
+                raise Refused("RESOURCE_NOT_FOUND", 404)
+            return 200, self.disputes[parts[3]]
         if path == "/v2/checkout/orders" and method == "POST":
             return 200, self._order(json.loads(body))
         if parts[:3] == ["v2", "checkout", "orders"]:
@@ -276,6 +280,12 @@ class PayPalServer(WebhookSender):
             "REFUNDED" if taken + Decimal(amount["value"]) == whole else "PARTIALLY_REFUNDED"
         )
         return made
+
+
+def _summary(dispute: Json) -> Json:
+    """A dispute as the list of disputes has it: without its outcome."""
+    shown = ("dispute_id", "status", "dispute_life_cycle_stage", "dispute_amount")
+    return {name: dispute[name] for name in shown}
 
 
 @contextmanager

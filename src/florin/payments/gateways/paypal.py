@@ -40,6 +40,7 @@ from florin.payments.gateways.paypal_objects import (
 )
 
 LIVE, SANDBOX = "https://api-m.paypal.com", "https://api-m.sandbox.paypal.com"
+DISPUTES = "/v1/customer/disputes"
 EVENTS_MAX = 300  # PayPal lists at most so many at once
 _SHORTEST = timedelta(seconds=2)  # its instants have whole seconds
 _AHEAD = timedelta(minutes=5)  # by which its clock may be ahead
@@ -123,10 +124,13 @@ class PayPalGateway:
         state, noted = captured_state(seen, capture)
         if state != "paid":
             return noted
-        found = await self._paypal.read(
-            "/v1/customer/disputes", params={"disputed_transaction_id": capture["id"]}
-        )
-        return captured_money(seen, order, capture, found.get("items") or [])
+        found = await self._paypal.read(DISPUTES, params={"disputed_transaction_id": capture["id"]})
+        # The list has summaries: how a dispute ended is said by the dispute itself alone.
+        disputes = [
+            await self._paypal.read(f"{DISPUTES}/{quote(str(each['dispute_id']), safe='')}")
+            for each in found.get("items") or ()
+        ]
+        return captured_money(seen, order, capture, disputes)
 
     async def expire(self, payment: PaymentRow) -> None:
         """Nothing to do: without a capture by Florin an order takes no money."""

@@ -6,7 +6,13 @@ from uuid import UUID
 
 import msgspec
 
-from florin.payments.gateway import PaymentRow, Seen, SeenDispute, SeenRefund
+from florin.payments.gateway import (
+    GatewayUnavailable,
+    PaymentRow,
+    Seen,
+    SeenDispute,
+    SeenRefund,
+)
 from florin.payments.gateway_amounts import from_paypal, to_paypal
 from florin.payments.gateway_event import GatewayEvent
 
@@ -34,6 +40,7 @@ _REFUNDS: dict[str, Literal["pending", "done", "failed"]] = {
 }
 _LOST = {"RESOLVED_BUYER_FAVOUR", "ACCEPTED"}
 _WON = {"RESOLVED_SELLER_FAVOUR", "RESOLVED_WITH_PAYOUT", "CANCELED_BY_BUYER", "DENIED"}
+_UNDECIDED = "NONE"  # closed without a decision
 
 
 def order_parameters(payment: PaymentRow) -> Json:
@@ -71,7 +78,7 @@ def captured_state(
 
 
 def captured_money(seen: Seen, order: Json, capture: Json, disputes: list[Json]) -> Seen:
-    """What a complete capture says."""
+    """What a complete capture says. `disputes`: with their details. Raises GatewayUnavailable."""
     currency = capture["amount"]["currency_code"]
     fee, fee_currency = _fee(capture)
     return msgspec.structs.replace(
@@ -134,8 +141,11 @@ def _dispute(each: Json) -> SeenDispute:
         state = "lost"
     elif outcome in _WON:
         state = "won"
-    elif each["status"] == "RESOLVED":
+    elif outcome == _UNDECIDED:
         state = "closed"
+    elif each["status"] == "RESOLVED":
+        # Whose the money is stays open: what is guessed here would unblock cards, or close them.
+        raise GatewayUnavailable(f"PayPal's dispute ended with an unknown outcome: {outcome}")
     disputed = each["dispute_amount"]
     amount = from_paypal(disputed["value"], disputed["currency_code"])
     inquiry = each.get("dispute_life_cycle_stage") == "INQUIRY"
