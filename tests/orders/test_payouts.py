@@ -3,7 +3,7 @@
 import asyncio
 import csv
 import io
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,9 +14,11 @@ import pytest
 from florin.kit import ids
 from florin.kit.postgres.database import Database
 from tests.orders.selling import accounts, buy, dashboard, explained
+from tests.support import stripe_server
 from tests.support.api_calls import Json, balanced, made, post, problem, read, redeem
-from tests.support.instance import Instance, Shop, instance, make_shop
+from tests.support.instance import NO_TLS, Instance, Shop, instance, make_shop
 from tests.support.members import client_of, lock_waits
+from tests.support.stripe_server import FEE, KEY, StripeServer
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,24 @@ class Market:
         return [ids.show_id("mer", shop.merchant) for shop in self.shops]
 
 
+@pytest.fixture(scope="module")
+def stripe() -> Iterator[StripeServer]:
+    with stripe_server.stripe_server() as server:
+        yield server
+
+
 @pytest.fixture
-async def market(urls: Any, owner: Any, database: Database) -> AsyncGenerator[Market]:
+async def market(
+    urls: Any, owner: Any, database: Database, stripe: StripeServer
+) -> AsyncGenerator[Market]:
     collector, *shops = [await make_shop(owner, database) for _ in range(3)]
     named = f"mer_{'0' * 32}, {ids.show_id('mer', collector.merchant)}"
-    with instance(f"{urls.app}?connection_limit=5", FLORIN_OPERATORS=named) as running:
+    variables = {
+        "FLORIN_OPERATORS": named,
+        "STRIPE_SECRET_KEY": KEY,
+        "STRIPE_URL": stripe.url,
+    }
+    with instance(f"{urls.app}?connection_limit=5", **variables) as running:
         async with (
             client_of(running, **collector.headers) as operator,
             client_of(running, **shops[0].headers) as first,
@@ -225,3 +240,39 @@ async def test_a_rate_counts_from_its_date_on(market: Market) -> None:
     assert [each["basis_points"] for each in listed] == [333, 1000]
     assert await read(market.first, f"/commission-rates/{rate['id']}") == rate
     problem(await market.second.get(f"/commission-rates/{rate['id']}"), 404, "not_found")
+
+
+async def _buy_in_yen(http: httpx.AsyncClient, stripe: StripeServer, amount: int) -> Json:
+    """Sell cards in JPY; Stripe settles the account, and keeps its fee, in USD."""
+    limits = {"min_amount": 1, "max_amount": 10**6}
+    program = await made(http, "/programs", {"name": "P", "currency": "JPY", **limits})
+    items = [{"program": program["id"], "amount": amount}]
+    body = {"items": items, "buyer": {"email": "buyer@example.com"}, "gateway": "stripe"}
+    order = await made(http, "/orders", body)
+    stripe.settled_in = "usd"
+    stripe.pay((await read(http, f"/payments/{order['payment']}"))["reference"])
+    async with httpx.AsyncClient(verify=NO_TLS, timeout=30) as browser:
+        assert "Paid" in (await browser.get(order["url"])).text
+    payment = await read(http, f"/payments/{order['payment']}")
+    assert (payment["fee"], payment["fee_currency"], payment["currency"]) == (FEE, "USD", "JPY")
+    return order
+
+
+async def test_a_fee_in_another_currency_is_not_deducted(
+    market: Market, stripe: StripeServer, owner: Any
+) -> None:
+    """59 yen are not what 0.59 dollars are: neither equal nor to be subtracted."""
+    await _buy_in_yen(market.first, stripe, FEE)
+    batch = await pay_out(market, currency="JPY")
+    assert (batch["payouts"], batch["amount"]) == (1, FEE)
+    await _buy_in_yen(market.first, stripe, 5000)
+    batch = await pay_out(market, currency="JPY")
+    assert (batch["payouts"], batch["amount"]) == (1, 5000)
+    for currency in ("JPY", "USD"):
+        assert (await pay_out(market, currency=currency))["payouts"] == 0
+    found = (await read(market.first, "/settlement-balances"))["data"]
+    shown = {each["currency"]: (each["fees"], each["balance"]) for each in found}
+    assert shown == {"JPY": (0, 0), "USD": (2 * FEE, -2 * FEE)}
+    lines = rows(await market.first.get("/reports/settlement", params={"currency": "USD"}))
+    assert [(line["kind"], line["amount"]) for line in lines] == [("gateway_fee", f"{-FEE}")] * 2
+    await explained(owner, market.shops[0])

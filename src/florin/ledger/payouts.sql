@@ -1,6 +1,7 @@
 -- Pay out: book the operator's commissions of one merchant, and what is owed to it as paid, for payments
 -- that the installation's own gateways collected up to p_until. Each payment is settled to zero, so that
 -- gateway_clearing stays explained payment by payment; a refund after a payout makes the next one smaller.
+-- A fee in another currency, that of the gateway's account, is no part of the sum: it stays owed in its own.
 -- Left out: payments in review, whose cards are being issued, with an open dispute or a refund on its way.
 -- Less than p_minimum is not paid out: the amount is 0 then, and commissions alone are booked.
 create function pay_out(
@@ -25,6 +26,7 @@ begin
     from payment p
     join orders o on o.merchant = p.merchant and o.paid_by = p.id and o.id = p.orders
     join gateway_posting g on g.merchant = p.merchant and g.payment = p.id
+      and g.currency = p_currency
       and g.kind in ('sale', 'receipt', 'applied', 'gateway_refund', 'refund_returned')
     cross join lateral (select z.basis_points from commission_rate z
       where z.merchant = p.merchant and z.valid_from <= p.paid_at
@@ -53,6 +55,7 @@ begin
     from payment p
     join orders o on o.merchant = p.merchant and o.id = p.orders
     join gateway_posting g on g.merchant = p.merchant and g.payment = p.id
+      and g.currency = p_currency
     where p.merchant = p_merchant and p.gateway = own and p.received_currency = p_currency
       and p.paid_at <= p_until and o.state not in ('review', 'paid')
       and not exists (select from dispute d where d.merchant = p.merchant and d.payment = p.id

@@ -28,7 +28,7 @@ MERCHANTS_MAX = 1000  # of one batch
 _MERCHANTS = """
 select distinct p.merchant from florin.payment p
 join florin.merchant m on m.id = p.merchant and not m.test
-join florin.gateway_posting g on g.merchant = p.merchant and g.payment = p.id
+join florin.gateway_posting g on g.merchant = p.merchant and g.payment = p.id and g.currency = $3
 where p.gateway = $2 and p.merchant <> $1 and p.received_currency = $3 and p.paid_at <= $4
 group by p.merchant, p.id having sum(g.amount) <> 0
 order by p.merchant limit $5
