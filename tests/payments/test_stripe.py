@@ -33,7 +33,7 @@ from tests.support.api_calls import (
 from tests.support.instance import NO_TLS, SECRETS, Instance, Shop, instance, make_shop
 from tests.support.members import client_of
 from tests.support.ports import free_port
-from tests.support.stripe_server import KEY, OWN_KEY, SECRET, StripeServer, sign
+from tests.support.stripe_server import FEE, KEY, OWN_KEY, SECRET, StripeServer, sign
 from tests.support.waiting import until
 from tests.support.webhook_sender import post_webhook
 
@@ -636,6 +636,108 @@ async def test_a_fee_in_the_currency_of_the_account_is_booked_in_it(
     await until(adopted, within_s=40)
     await explained(owner, shop)
     await balanced(till)
+
+
+async def _fee(http: httpx.AsyncClient, order: Json) -> int:
+    return int((await read(http, f"/payments/{order['payment']}"))["fee"])
+
+
+@pytest.mark.parametrize("found_by", ["webhook", "catch-up"])
+async def test_a_fee_that_is_known_later_is_booked(
+    till: httpx.AsyncClient, shop: Shop, worker: StripeServer, owner: Any, found_by: str
+) -> None:
+    """Stripe captures asynchronously: a charge has its balance transaction after `succeeded`."""
+    worker.late_fee = True
+    try:
+        order, session = await place(till, shop)
+        worker.pay(session)
+        await becomes(till, order, "fulfilled")
+    finally:
+        worker.late_fee = False
+    assert await _fee(till, order) == 0
+    worker.settle_webhooks()
+    worker.copies = 1 if found_by == "webhook" else 0
+    worker.book(session)
+    if found_by == "catch-up":
+        await owner.execute(
+            "insert into florin.queue_job (queue, kind, payload)"
+            " values ('payments', 'catch-up', '{}')"
+        )
+
+    async def is_booked() -> bool:
+        return await _fee(till, order) == FEE
+
+    await until(is_booked, within_s=40)
+    assert await accounts(till) == {
+        "card": -5000, "gateway_clearing": 5000 - FEE, "gateway_fees": FEE,
+    }  # fmt: skip
+    await explained(owner, shop)
+
+
+async def test_a_fee_that_never_comes_is_looked_for_twice(
+    till: httpx.AsyncClient, shop: Shop, stripe: StripeServer, database: Database, owner: Any
+) -> None:
+    """After five minutes and after an hour; a fee that comes ends it."""
+    stripe.late_fee = True
+    try:
+        order, session = await place(till, shop)
+        stripe.pay(session)
+        async with httpx.AsyncClient(verify=NO_TLS, timeout=30) as browser:
+            assert "Paid" in (await browser.get(order["url"])).text
+    finally:
+        stripe.late_fee = False
+    services, _ = selling(database, **variables(stripe))
+    payment = ids.require_id("pay", order["payment"])
+
+    async def due_in_minutes() -> int | None:
+        found: int | None = await owner.fetchval(
+            "select round(extract(epoch from look_due - clock_timestamp()) / 60)::integer"
+            " from florin.payment where id = $1",
+            payment,
+        )
+        return found
+
+    async def look_after(minutes: int) -> int | None:
+        await owner.execute(
+            "update florin.payment set paid_at = clock_timestamp() - make_interval(mins => $2),"
+            " look_due = clock_timestamp() where id = $1",
+            payment,
+            minutes,
+        )
+        await services.looker.look(shop.merchant, payment)
+        return await due_in_minutes()
+
+    assert await due_in_minutes() == 5
+    assert [await look_after(minutes) for minutes in (6, 66)] == [60, None]
+    assert await look_after(0) == 5
+    stripe.book(session)
+    assert (await look_after(0), await _fee(till, order)) == (None, FEE)
+    await services.gateways.close()
+
+
+async def test_a_fee_is_not_looked_for_for_ever_at_a_gateway_that_is_away(
+    till: httpx.AsyncClient, shop: Shop, worker: StripeServer, owner: Any
+) -> None:
+    worker.late_fee = True
+    try:
+        order, session = await place(till, shop)
+        worker.pay(session)
+        await becomes(till, order, "fulfilled")
+    finally:
+        worker.late_fee = False
+    worker.settle_webhooks()
+    worker.away = True
+    payment = ids.require_id("pay", order["payment"])
+    await owner.execute(
+        "update florin.payment set paid_at = clock_timestamp() - interval '3 hours',"
+        " look_due = clock_timestamp() where id = $1",
+        payment,
+    )
+    await owner.execute(
+        "insert into florin.queue_job (queue, kind, payload) values ('payments', 'due', '{}')"
+    )
+    due = "select look_due is null from florin.payment where id = $1"
+    await until(lambda: owner.fetchval(due, payment), within_s=40)
 
 
 async def test_a_request_under_a_running_key_is_asked_again(

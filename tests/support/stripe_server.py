@@ -96,6 +96,7 @@ class StripeServer(WebhookSender):
     away: bool = False  # refuse every request
     drop_answers: int = 0  # close the connection after the effect, so many times
     settled_in: str = "eur"  # the currency of the account
+    late_fee: bool = False  # charges have no balance transaction until `book`
     busy: int = 0  # so many requests under a key are refused: one under that key is running
     log: list[str] = field(default_factory=list[str])
     accounts: dict[str, str] = field(  # by their keys
@@ -145,6 +146,14 @@ class StripeServer(WebhookSender):
             found = self._nouns[session]
             self._nouns[found["payment_intent"]]["status"] = "requires_payment_method"
         self._happened("checkout.session.async_payment_failed", found)
+
+    def book(self, session: str) -> None:
+        """The balance transaction of a charge is made, later than the charge."""
+        with self._lock:
+            intent = self._nouns[self._nouns[session]["payment_intent"]]
+            charge = intent["latest_charge"]
+            charge["balance_transaction"] = self._move(intent["amount"], FEE)
+        self._happened("charge.updated", charge)
 
     # What happens in the dashboard, and at the bank.
 
@@ -252,11 +261,14 @@ class StripeServer(WebhookSender):
         session["payment_status"] = "paid"
         intent = self._nouns[session["payment_intent"]]
         intent["status"] = "succeeded"
-        intent["latest_charge"] = {
-            "id": f"ch_{secrets.token_hex(12)}",
-            "object": "charge",
-            "balance_transaction": self._move(intent["amount"], FEE),
-        }
+        intent["latest_charge"] = self._add(
+            "ch",
+            account=self._owners[intent["id"]],
+            object="charge",
+            metadata=intent["metadata"],
+            payment_intent=intent["id"],
+            balance_transaction=None if self.late_fee else self._move(intent["amount"], FEE),
+        )
 
     def _refund(self, intent: Json, amount: int, metadata: Json) -> Json:
         taken = sum(
@@ -339,11 +351,13 @@ class StripeServer(WebhookSender):
         }
         if path in kinds:
             wanted = form.get("payment_intent")
+            types = form.get("types")
             found = [
                 n
                 for n in self.all_of(kinds[path])
                 if wanted in {None, n.get("payment_intent")}
                 and self._owners[n["id"]] == self._account
+                and (types is None or n["type"] in types)
             ]
             return {"object": "list", "data": found[::-1], "has_more": False, "url": f"/v1/{path}"}
         raise Refused("url_invalid", f"Unrecognized request URL ({method}: /v1/{path})")

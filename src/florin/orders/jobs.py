@@ -13,8 +13,12 @@ from florin.payments.jobs import look_job, refund_job
 DUE_MAX = 500
 LAPSE_AFTER = "24 hours"
 
+# A paid payment is due until its fee is known (see batches/sales), also at a gateway that is away,
+# but not for ever.
 _DUE_PAYMENTS = """
-update florin.payment p set look_due = clock_timestamp() + interval '1 minute'
+update florin.payment p set look_due = case
+  when p.state = 'paid' and clock(p.merchant) > p.paid_at + interval '2 hours' then null
+  else clock_timestamp() + interval '1 minute' end
 from (select merchant, id from florin.payment where look_due <= clock_timestamp()
   order by look_due limit $1 for no key update skip locked) d
 where p.merchant = d.merchant and p.id = d.id returning p.merchant, p.id

@@ -95,6 +95,7 @@ class SeenDispute(msgspec.Struct, kw_only=True, frozen=True):
 class Seen(msgspec.Struct, kw_only=True, frozen=True):
     """What a gateway says about a payment now. `ours`: the payment that its object names.
     `fee_currency`: of the fee, if the account is settled in another one than the payment's.
+    `fee_pending`: the gateway does not know its fee yet.
     """
 
     state: PaymentState
@@ -107,6 +108,7 @@ class Seen(msgspec.Struct, kw_only=True, frozen=True):
     failure: str | None = None
     fee: int = 0
     fee_currency: str = ""
+    fee_pending: bool = False
     refunds: tuple[SeenRefund, ...] = ()
     disputes: tuple[SeenDispute, ...] = ()
 

@@ -42,6 +42,17 @@ from unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::te
   as u (merchant, id, amount, currency, capture_ref, reference)
 where p.merchant = u.merchant and p.id = u.id and p.state <> 'paid' returning p.*
 """
+# A fee that is not known yet is looked for again after five minutes, then after an hour, and then
+# no more.
+_FEE_DUE = """
+update florin.payment set look_due = case
+  when not $3 then null
+  when clock(merchant) < paid_at + interval '5 minutes'
+    then clock_timestamp() + interval '5 minutes'
+  when clock(merchant) < paid_at + interval '1 hour' then clock_timestamp() + interval '1 hour'
+end
+where merchant = $1 and id = $2
+"""
 # With what the order's event says of its merchant and of all attempts to pay it, as `find_order`
 # has it, which would read again what is known here.
 _FULFILLED = """
@@ -182,8 +193,11 @@ def difference(row: Row, seen: Seen, *, real_money: bool) -> str | None:
 async def record_fee_in(tx: Tx, row: Row, seen: Seen) -> None:
     """The gateway's fees for a locked payment so far: it keeps them, also for disputes, in the
     currency in which the account is settled. An account that is settled in another one since
-    the first fee shows sums that cannot be compared.
+    the first fee shows sums that cannot be compared. A fee that the gateway does not know yet is
+    looked for later.
     """
+    if seen.fee_pending or row["look_due"] is not None:
+        await tx.run(_FEE_DUE, row["merchant"], row["id"], seen.fee_pending)
     known = row["fee_currency"] or row["received_currency"]
     currency = seen.fee_currency or known
     if row["fee"] > 0 and currency != known:

@@ -30,6 +30,7 @@ from florin.payments.gateways.stripe_objects import (
     EVENTS,
     StripeEvent,
     fees_kept,
+    is_fee_pending,
     payment_of_session,
     read_stripe_event,
     seen_dispute,
@@ -132,6 +133,7 @@ class StripeGateway:
             capture_ref=intent.id,
             fee=fee,
             fee_currency=fee_currency,
+            fee_pending=is_fee_pending(intent),
             refunds=tuple(seen_refund(each) for each in refunds),
             disputes=(
                 *(seen_dispute(each) for each in disputes),

@@ -21,6 +21,7 @@ EVENTS = (
     "checkout.session.expired",
     "payment_intent.succeeded",
     "payment_intent.payment_failed",
+    "charge.updated",  # its balance transaction, with the fee, may exist only now
     "charge.refunded",
     "refund.created",
     "refund.updated",
@@ -132,6 +133,11 @@ def fees_kept(intent: Any, disputes: list[Any], currency: str) -> tuple[int, str
     settled = str(moves[0].currency).upper() if moves else currency
     kept = sum(int(move.fee or 0) for move in moves if str(move.currency).upper() == settled)
     return stripe_fee(kept, settled), settled
+
+
+def is_fee_pending(intent: Any) -> bool:
+    """Whether the charge has no balance transaction yet: Stripe may make it later."""
+    return getattr(intent.latest_charge, "balance_transaction", None) is None
 
 
 def seen_refund(each: Any) -> SeenRefund:
