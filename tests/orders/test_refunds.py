@@ -8,7 +8,9 @@ import httpx
 from florin.kit import ids
 from florin.kit.postgres.database import Database
 from florin.orders.clawback import post_gateway
-from tests.orders.selling import accounts, buy, choose, dashboard, explained, order_body
+from florin.reports.attention import AttentionReports
+from tests.orders.selling import accounts, buy, choose, dashboard, explained, order_body, place
+from tests.orders.test_orders import selling, settle_by
 from tests.support.api_calls import Json, balanced, made, post, problem, read, redeem
 from tests.support.instance import Instance, Shop
 from tests.support.members import client_of, register
@@ -216,3 +218,87 @@ async def test_the_buyer_withdraws_within_fourteen_days(aging: Any) -> None:
     late = await buy(client, shop, 5000)
     await pass_time(days=17)  # the last day may be a Sunday, which puts it off to the Monday
     problem(await post(client, f"/orders/{late['id']}/withdraw"), 402, "withdrawal_period_over")
+
+
+async def pay_twice(
+    http: httpx.AsyncClient, shop: Shop, database: Database, owner: Any
+) -> tuple[Json, Json]:
+    """Two attempts to pay an order are paid, and the gateway refuses to return the surplus, which
+    its account could return later. Return both attempts; the first is the surplus.
+    """
+    surplus = await place(http, shop)
+    order = await made(http, f"/orders/{surplus['id']}/retry", status=200)
+    await choose(order, "paid")
+    await choose(surplus, "paid")
+    [asked] = (await read(http, "/payment-refunds", payment=surplus["payment"]))["data"]
+    refused = ids.new_id()
+    await owner.execute(
+        "insert into florin.test_refund (merchant, id, payment, amount, ours)"
+        " values ($1, $2, $3, 4000, false)",
+        shop.merchant,
+        refused,
+        ids.require_id("pay", surplus["payment"]),
+    )
+    services, _ = selling(database)
+    await services.looker.send_refund(shop.merchant, ids.require_id("prf", asked["id"]))
+    assert (await read(http, f"/payment-refunds/{asked['id']}"))["state"] == "failed"
+    await owner.execute("delete from florin.test_refund where id = $1", refused)
+    return surplus, order
+
+
+async def test_a_surplus_that_was_not_returned_is_shown_and_returned_first(
+    http: httpx.AsyncClient, shop: Shop, database: Database, owner: Any
+) -> None:
+    surplus, order = await pay_twice(http, shop, database, owner)
+    found = await read(http, f"/orders/{order['id']}")
+
+    async def unexplained() -> list[tuple[str, int]]:
+        report = await read(http, "/reports/gateway")
+        assert all(each["reason"] for each in report["unexplained"])
+        return [(each["payment"], each["amount"]) for each in report["unexplained"]]
+
+    async def attention() -> int:
+        waiting = await AttentionReports(database).of(shop.merchant, "EUR")
+        assert waiting is not None
+        return waiting.surplus
+
+    assert await unexplained() == [(surplus["payment"], 5000)]
+    assert await attention() == 1
+    returned = await refund(http, order)
+    assert (returned["state"], returned["payment"]) == ("done", surplus["payment"])
+    assert (returned["amount"], returned["clawed"], returned["loss"]) == (5000, 0, 0)
+    assert (await card_of(http, found))["balance"] == 5000
+    assert await unexplained() == []
+    assert await attention() == 0
+    returned = await refund(http, order)
+    assert (returned["payment"], returned["clawed"]) == (order["payment"], 5000)
+    assert await accounts(http) == {}
+    await explained(owner, shop)
+    await balanced(http)
+
+
+async def test_a_withdrawal_leaves_a_surplus_alone(
+    http: httpx.AsyncClient, shop: Shop, database: Database, owner: Any
+) -> None:
+    """The buyer takes back what the cards cost; the money that came twice is owed in any case."""
+    surplus, order = await pay_twice(http, shop, database, owner)
+    await made(http, f"/orders/{order['id']}/withdraw", status=200)
+    [newest, _] = (await read(http, "/payment-refunds"))["data"]
+    assert (newest["payment"], newest["clawed"]) == (order["payment"], 5000)
+    assert (await refund(http, order))["payment"] == surplus["payment"]
+
+
+async def test_an_order_in_review_is_refunded_after_an_older_surplus(
+    http: httpx.AsyncClient, shop: Shop, database: Database
+) -> None:
+    surplus = await place(http, shop)
+    order = await made(http, f"/orders/{surplus['id']}/retry", status=200)
+    await settle_by(database, shop, order, amount=1)
+    await choose(order, "paid")  # so that the gateway has money to return
+    await choose(surplus, "paid")
+    [asked] = (await read(http, "/payment-refunds"))["data"]
+    services, _ = selling(database)
+    await services.looker.send_refund(shop.merchant, ids.require_id("prf", asked["id"]))
+    returned = await refund(http, order)
+    assert (returned["payment"], returned["amount"]) == (order["payment"], 1)
+    assert (await read(http, "/reports/gateway"))["unexplained"] == []

@@ -10,6 +10,7 @@ from florin.kit.postgres.database import Database
 from florin.payments.gauges import PaymentGauges
 from tests.orders.selling import buy
 from tests.orders.test_orders import selling
+from tests.orders.test_refunds import pay_twice
 from tests.support.api_calls import made, post
 from tests.support.instance import Shop
 
@@ -50,6 +51,15 @@ async def test_only_money_in_review_is_unexplained(
     await owner.execute("update florin.merchant set test = true where id = $1", shop.merchant)
     assert await shown(database) == (0, 0)
     await owner.execute("update florin.merchant set test = false where id = $1", shop.merchant)
+    await made(http, f"/orders/{order['id']}/refunds", {})
+    assert await shown(database) == (0, 0)
+
+
+async def test_a_surplus_that_was_not_returned_is_unexplained(
+    http: httpx.AsyncClient, shop: Shop, database: Database, owner: Any
+) -> None:
+    _, order = await pay_twice(http, shop, database, owner)
+    assert (await shown(database))[0] == 1
     await made(http, f"/orders/{order['id']}/refunds", {})
     assert await shown(database) == (0, 0)
 

@@ -188,6 +188,27 @@ async def test_refunds(
     await balanced(till)
 
 
+async def test_a_refund_waits_for_funds(
+    till: httpx.AsyncClient, shop: Shop, worker: PayPalServer
+) -> None:
+    """The account lacks them now: no definite refusal, so the value stays off the card."""
+    order, reference = await place(till, shop)
+    worker.approve(reference)
+    found = await becomes(till, order, "fulfilled")
+    worker.poor = True
+    try:
+        refund = await made(till, f"/orders/{order['id']}/refunds", {})
+    finally:
+        worker.poor = False
+    assert refund["state"] == "asked"
+    assert (await read(till, f"/cards/{found['items'][0]['cards'][0]}"))["balance"] == 0
+
+    async def is_done() -> bool:
+        return (await read(till, f"/payment-refunds/{refund['id']}"))["state"] == "done"
+
+    await until(is_done, within_s=40)
+
+
 async def test_disputes(
     till: httpx.AsyncClient, shop: Shop, worker: PayPalServer, owner: Any
 ) -> None:

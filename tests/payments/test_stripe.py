@@ -280,6 +280,27 @@ async def test_a_refund_without_an_answer_is_asked_again(
     del owner
 
 
+async def test_a_refund_waits_for_funds(
+    till: httpx.AsyncClient, shop: Shop, worker: StripeServer
+) -> None:
+    """The account lacks them now: no definite refusal, so the value stays off the card."""
+    order, session = await place(till, shop)
+    worker.pay(session)
+    found = await becomes(till, order, "fulfilled")
+    worker.poor = True
+    try:
+        refund = await made(till, f"/orders/{order['id']}/refunds", {})
+    finally:
+        worker.poor = False
+    assert refund["state"] == "asked"
+    assert (await read(till, f"/cards/{found['items'][0]['cards'][0]}"))["balance"] == 0
+
+    async def is_done() -> bool:
+        return (await read(till, f"/payment-refunds/{refund['id']}"))["state"] == "done"
+
+    await until(is_done, within_s=40)
+
+
 async def test_a_refund_that_fails_weeks_later(
     till: httpx.AsyncClient, shop: Shop, worker: StripeServer, owner: Any
 ) -> None:

@@ -41,6 +41,7 @@ class PayPalServer(WebhookSender):
     away: bool = False
     drop_answers: int = 0  # close the connection after the effect of a POST, so many times
     decline: bool = False  # the next capture finds no money
+    poor: bool = False  # the account has no money for refunds
     pending: bool = False  # the next capture waits for a review
     fee_currency: str | None = None  # None: that of the payment
     log: list[str] = field(default_factory=list[str])
@@ -263,6 +264,8 @@ class PayPalServer(WebhookSender):
         before: list[Json] = payments.setdefault("refunds", [])
         taken = sum(Decimal(each["amount"]["value"]) for each in before)
         whole = Decimal(capture["amount"]["value"])
+        if self.poor:
+            raise Refused("REFUND_FAILED_INSUFFICIENT_FUNDS")
         if taken >= whole:
             raise Refused("CAPTURE_FULLY_REFUNDED")
         if taken + Decimal(amount["value"]) > whole:

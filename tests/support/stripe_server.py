@@ -96,6 +96,7 @@ class StripeServer(WebhookSender):
     away: bool = False  # refuse every request
     drop_answers: int = 0  # close the connection after the effect, so many times
     settled_in: str = "eur"  # the currency of the account
+    poor: bool = False  # the account has no money for refunds
     late_fee: bool = False  # charges have no balance transaction until `book`
     busy: int = 0  # so many requests under a key are refused: one under that key is running
     log: list[str] = field(default_factory=list[str])
@@ -276,6 +277,8 @@ class StripeServer(WebhookSender):
             for each in self.all_of("refund")
             if each["payment_intent"] == intent["id"] and each["status"] != "failed"
         )
+        if self.poor:
+            raise Refused("balance_insufficient", "Insufficient funds in your Stripe account")
         if amount + taken > intent["amount"]:
             raise Refused("charge_already_refunded", "Refund amount is greater than unrefunded")
         return self._add(

@@ -12,6 +12,7 @@ from florin.kit import ids
 from florin.kit.postgres.database import Database, Row
 from florin.ledger import quotas
 from florin.ledger.quotas import Quota
+from florin.payments.unexplained import UNEXPLAINED
 
 SHOWN = 50
 _DELIVERIES = """
@@ -19,14 +20,12 @@ select d.channel, d.state, count(*) as number, min(d.due_at) as oldest
 from florin.delivery d join florin.merchant m on m.id = d.merchant and not m.test
 where d.state in ('due', 'sending') group by d.channel, d.state order by d.channel, d.state
 """
-_UNEXPLAINED = """
-select m.id, m.name, p.received_currency as currency, count(*) as payments,
-  sum(p.received - p.refunded)::bigint as amount, min(p.paid_at) as oldest
-from florin.orders o join florin.merchant m on m.id = o.merchant and not m.test
-join florin.payment p on p.merchant = o.merchant and p.orders = o.id
-where o.state = 'review' and p.state = 'paid' and p.received > p.refunded
-group by m.id, m.name, p.received_currency order by min(p.paid_at) limit $1
-"""
+_UNEXPLAINED = f"""
+select m.id, m.name, u.received_currency as currency, count(*) as payments,
+  sum(u.amount)::bigint as amount, min(u.paid_at) as oldest
+from ({UNEXPLAINED}) u join florin.merchant m on m.id = u.merchant and not m.test
+group by m.id, m.name, u.received_currency order by min(u.paid_at) limit $1
+"""  # noqa: S608 -- our own text
 _NAMES = "select id, name from florin.merchant where id = any($1)"
 
 

@@ -26,7 +26,6 @@ from florin.payments.gateway import (
 )
 from florin.payments.gateway_directory import GatewayDirectory
 
-REFUND_ATTEMPTS_MAX = 30
 _log = logging.get_logger()
 
 _TURN = """

@@ -98,7 +98,9 @@ async def withdraw_order(
     if row["now"] >= until:
         raise WithdrawalPeriodOver
     refund = ids.new_id()
-    plan = RefundPlan(amount=None, beyond_unspent=False, reason="withdrawal", actor=actor)
+    plan = RefundPlan(
+        amount=None, beyond_unspent=False, reason="withdrawal", actor=actor, of_cards=True
+    )
 
     async def withdraw(tx: Tx) -> None:
         status = await tx.run(

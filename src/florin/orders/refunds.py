@@ -27,6 +27,17 @@ values ($1, $2, $3, 'asked', $4, $5, $6, $7, $8::text::jsonb, $9, $10, $11, $12,
   case when $12 then null else clock_timestamp() + interval '30 seconds' end, clock($1))
 """
 _COUNT = "update florin.payment set refunded = refunded + $3 where merchant = $1 and id = $2"
+# First a surplus whose refund failed, unless it is disputed: the gateway decides about it then.
+_WITH_MONEY = """
+select p.*, o.paid_by from florin.payment p
+join florin.orders o on o.merchant = p.merchant and o.id = p.orders
+where p.merchant = $1 and p.orders = $2 and p.state = 'paid'
+order by not $3 and p.surplus and p.received > p.refunded and not exists (
+    select from florin.dispute d where d.merchant = p.merchant and d.payment = p.id
+    and d.state in ('open', 'lost')) desc,
+  p.id = o.paid_by desc nulls last, p.received > p.refunded desc, p.id limit 1
+for no key update of p
+"""
 _OF_PAYMENT = """
 select * from florin.payment_refund where merchant = $1 and payment = $2
   and (id = $3 or gateway_ref = $4) for no key update
@@ -69,12 +80,15 @@ class OrderInProgress(Refusal):
 
 
 class RefundPlan(msgspec.Struct, kw_only=True):
-    """A refund that is asked for. `beyond_unspent`: the merchant bears what the cards lack."""
+    """A refund that is asked for. `beyond_unspent`: the merchant bears what the cards lack.
+    `of_cards`: of the payment that bought the cards, also if money was received twice.
+    """
 
     amount: int | None
     beyond_unspent: bool
     reason: str | None
     actor: str
+    of_cards: bool = False
 
 
 async def begin_refund_in(
@@ -85,7 +99,7 @@ async def begin_refund_in(
     Raises NotFound, OrderNotPaid, PaymentDisputed, RefundExceedsPayment, RefundExceedsUnspent,
     Overloaded.
     """
-    payment = await _locked_paid(tx, merchant, order)
+    payment = await _locked_paid(tx, merchant, order, of_cards=plan.of_cards)
     currency, left = payment["received_currency"], payment["received"] - payment["refunded"]
     if plan.amount is not None and plan.amount > left:
         detail = f"{left} of the payment can still be refunded, not {plan.amount}"
@@ -242,21 +256,14 @@ async def _adopt(tx: Tx, payment: Row, seen: SeenRefund, *, has_cards: bool, act
     return refund
 
 
-async def _locked_paid(tx: Tx, merchant: UUID, order: UUID) -> Row:
-    """The payment of an order that has money, locked. Raises NotFound, OrderNotPaid,
-    PaymentDisputed.
+async def _locked_paid(tx: Tx, merchant: UUID, order: UUID, *, of_cards: bool) -> Row:
+    """The payment of an order that has money, locked: a surplus, then the one that bought cards,
+    then one that was not returned. Raises NotFound, OrderNotPaid, PaymentDisputed.
     """
     found = await tx.one(_STATE, merchant, order)
     if found is None:
         raise NotFound
-    row = await tx.one(
-        "select p.*, o.paid_by from florin.payment p"
-        " join florin.orders o on o.merchant = p.merchant and o.id = p.orders"
-        " where p.merchant = $1 and p.orders = $2 and p.state = 'paid'"
-        " order by p.id = o.paid_by desc nulls last, p.id limit 1 for no key update of p",
-        merchant,
-        order,
-    )
+    row = await tx.one(_WITH_MONEY, merchant, order, of_cards)
     if row is None:
         raise OrderNotPaid
     found = await tx.one(_STATE, merchant, order)

@@ -1,8 +1,7 @@
 """Gateway report: what gateways collected, kept and returned, and money that is not explained yet.
 
 Everything is read from `gateway_posting`, which has each change of gateway_clearing with its
-payment. `pending` is what gateways still owe. Unexplained is money that was received and for which
-neither cards were issued nor a refund is on its way: a payment in review.
+payment. `pending` is what gateways still owe. For what is unexplained see `unexplained.py`.
 """
 
 from datetime import datetime
@@ -13,6 +12,7 @@ import msgspec
 
 from florin.kit import ids
 from florin.kit.postgres.database import Reader
+from florin.payments.unexplained import UNEXPLAINED
 
 _SUMS = """
 select g.currency,
@@ -34,13 +34,10 @@ _PENDING = """
 select coalesce(sum(g.amount), 0)::bigint as pending from florin.gateway_posting g
 where g.merchant = $1 and g.currency = $2 and ($3::timestamptz is null or g.created_at < $3)
 """
-_UNEXPLAINED = """
-select p.id, p.received - p.refunded as amount, p.received_currency as currency, o.id as orders,
-  o.review, floor(extract(epoch from clock(p.merchant) - p.paid_at))::bigint as age_s
-from florin.orders o join florin.payment p on p.merchant = o.merchant and p.orders = o.id
-where o.merchant = $1 and o.state = 'review' and p.state = 'paid' and p.received > p.refunded
-order by p.paid_at, p.id limit 1000
-"""
+_UNEXPLAINED = f"""
+select u.*, floor(extract(epoch from clock(u.merchant) - u.paid_at))::bigint as age_s
+from ({UNEXPLAINED}) u where u.merchant = $1 order by u.paid_at, u.id limit 1000
+"""  # noqa: S608 -- our own text
 
 
 class UnexplainedMoney(msgspec.Struct, kw_only=True):
@@ -109,8 +106,8 @@ async def read_gateway_report(
                 payment=ids.show_id("pay", row["id"]),
                 order=ids.show_id("ord", row["orders"]),
                 amount=row["amount"],
-                currency=row["currency"],
-                reason=row["review"],
+                currency=row["received_currency"],
+                reason=row["reason"],
                 age_s=row["age_s"],
             )
             for row in rows

@@ -1,5 +1,5 @@
-"""Attention: what of a merchant waits for a person: orders to be reviewed, disputes, messages that
-did not arrive, webhooks that fail, cards that expire soon.
+"""Attention: what of a merchant waits for a person: orders to be reviewed, money to be returned,
+disputes, messages that did not arrive, webhooks that fail, cards that expire soon.
 
 Each count reads a bounded number of rows, found by an index, also if none of them counts. Answers
 are kept as in `kept_answers.py`.
@@ -24,6 +24,12 @@ _COUNTS = f"""
 select
   (select count(*) from (select from florin.orders o
     where o.merchant = $1 and o.state = 'review' limit {COUNTED_MAX}) x) as reviews,
+  (select count(*) from (select p.state, p.received > p.refunded as left_over,
+      exists (select from florin.dispute d where d.merchant = p.merchant and d.payment = p.id
+        and d.state in ('open', 'lost')) as disputed
+    from florin.payment p where p.merchant = $1 and p.surplus
+    order by p.id desc limit {COUNTED_MAX}) x
+    where x.state = 'paid' and x.left_over and not x.disputed) as surplus,
   (select least(count(*), {COUNTED_MAX}) from (select d.state from florin.dispute d
     where d.merchant = $1 order by d.id desc limit {_DISPUTES_READ}) x
     where x.state = 'open') as disputes,
@@ -57,12 +63,15 @@ where m.id = $1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attention:
-    """How much waits; COUNTED_MAX means: so many or more. `undelivered`: among the latest messages
-    of DELIVERY_DAYS. `expiring`: cards with a balance among the next that expire within
-    EXPIRY_DAYS, `expiring_owed` on them in minor units; `expiring_more`: later were not read.
+    """How much waits; COUNTED_MAX means: so many or more. `surplus`: payments for
+    orders that need none, among the latest of them, that were not returned. `undelivered`: among
+    the latest messages of DELIVERY_DAYS. `expiring`: cards with a balance among the next that
+    expire within EXPIRY_DAYS, `expiring_owed` on them in minor units; `expiring_more`: later were
+    not read.
     """
 
     reviews: int
+    surplus: int
     disputes: int
     undelivered: int
     webhooks: int

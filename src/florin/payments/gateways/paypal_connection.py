@@ -13,6 +13,9 @@ from florin.payments.gateways.paypal_objects import Json
 TIMEOUT_S = 20
 ATTEMPTS = 3
 _EARLY_S = 60  # a token is renewed before it ends
+_LACKS_FUNDS = (
+    "REFUND_FAILED_INSUFFICIENT_FUNDS"  # of the account now: a later refund is not refused
+)
 _OK, _UNAUTHORIZED, _BUSY = 200, 401, {409, 429}
 
 
@@ -81,7 +84,7 @@ class PayPalConnection:
             return found
         issue = next((str(each["issue"]) for each in found.get("details") or ()), found.get("name"))
         text = f"{issue}: {found.get('message', '')}"[:500]
-        if answer.status_code in _BUSY or answer.is_server_error:
+        if answer.status_code in _BUSY or answer.is_server_error or issue == _LACKS_FUNDS:
             raise GatewayUnavailable(text)
         raise GatewayRefused(text)
 

@@ -44,6 +44,9 @@ TIMEOUT_S = 20
 NETWORK_RETRIES = 2
 TOLERANCE_S = 300  # of a webhook's time
 PAGE = 100
+# The account cannot pay a refund now. Stripe answers the same under a key for a day; then it is
+# asked anew, and what it did meanwhile is found by looking.
+_LACKS_FUNDS = {"balance_insufficient", "insufficient_funds"}
 LIST_MAX, EVENTS_MAX = 1_000, 5_000
 
 
@@ -231,7 +234,7 @@ class StripeGateway:
         except errors.IdempotencyError as error:  # a request under this key is running
             raise GatewayUnavailable(_reason(error)) from error
         except (errors.InvalidRequestError, errors.CardError) as error:
-            if error.http_status in {409, 429}:
+            if error.http_status in {409, 429} or error.code in _LACKS_FUNDS:
                 raise GatewayUnavailable(_reason(error)) from error
             raise GatewayRefused(_reason(error)) from error
         except errors.StripeError as error:
