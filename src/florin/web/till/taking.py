@@ -28,8 +28,9 @@ async def till_page(view: PageView, visitor: Visitor, db: Database) -> PageRespo
 
 
 @get(["/till/card", "/till/take"], **PAGE)
-async def begin_anew(view: PageView) -> PageResponse:
+async def begin_anew(view: PageView, visitor: Visitor) -> PageResponse:
     """A bookmark or a restored tab of a page that was sent a code: no address contains it."""
+    del visitor  # signed in, as for the page that it leads to
     return view.go("/till")
 
 
