@@ -16,6 +16,7 @@ SHARED = "src/florin/web/shared_pages.py"
 SHARING = "tests/web/test_shared_pages.py"
 COHORTS = "tests/reports/test_cohorts.py"
 TILL = "tests/web/test_till_browser.py"
+SALE = "tests/web/test_till_sale.py"
 PERIODS = "tests/reports/test_period_sums.py"
 
 OVER_HTTP = "tests/web/test_pages.py"
@@ -173,6 +174,13 @@ PAGES = (
         "if (form.dataset.settle) return;",
         "",
         f"{TILL}::test_lost_answers_take_nothing_more",
+    ),
+    _(
+        "a plastic card that another sale activated is sold again",
+        "src/florin/web/till/selling.py",
+        'how="plastic" if sold else "before"',
+        'how="plastic"',
+        f"{SALE}::test_two_tills_at_once_sell_a_plastic_card_once",
     ),
     _(
         "a roll-forward leaves out what was taken back",

@@ -246,6 +246,25 @@ async def test_the_page_of_a_sale_can_be_loaded_again(
         require_clean(found)
 
 
+async def test_a_plastic_card_from_the_drawer_is_sold(
+    api: Instance, boss: SignedInMember, browser: Browser, http: httpx.AsyncClient, card: Json
+) -> None:
+    """The scripts send the form twice, to show its page; a reload sends it once more."""
+    sent = {"program": card["program"], "amount": 2500, "activate": False}
+    plastic = await made(http, "/cards", sent)
+    async with person(browser, api.base) as (_, page, found):
+        await go_to_till(page, boss)
+        await page.goto("/till/sell")
+        await page.locator('label:has(input[name="how"][value="plastic"])').click()
+        await page.locator("#code").fill(plastic["code"])
+        await page.locator("form[data-settle] button.btn--main").click()
+        await expect(page.locator(".verdict")).to_have_text(re.compile("Sold.*The card is active."))
+        await page.reload()
+        await expect(page.locator(".verdict")).to_have_text(re.compile("Sold.*The card is active."))
+        assert await balance(http, plastic) == 2500
+        require_clean(found)
+
+
 async def test_a_refusal_is_shown_as_without_scripts(
     api: Instance, boss: SignedInMember, browser: Browser, http: httpx.AsyncClient, card: Json
 ) -> None:

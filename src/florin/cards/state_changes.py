@@ -79,3 +79,18 @@ async def _first_answer(database: Database, context: RequestContext) -> _Answer 
     if row is None or row["answer"] is None:
         return None
     return msgspec.json.decode(row["answer"], type=_Answer)
+
+
+async def has_activated(database: Database, merchant: UUID, key: str) -> bool:
+    """Whether the request with this key activated a card: False if it found it active already.
+
+    The key's posting made the transfer of the activation, also when the key is repeated.
+    """
+    row = await database.one(
+        "select t.id from florin.idempotency q"
+        " join florin.transfer t on t.merchant = q.merchant and t.id = q.resource_id"
+        " where q.merchant = $1 and q.key = $2 and t.kind = 'activate'",
+        merchant,
+        key,
+    )
+    return row is not None

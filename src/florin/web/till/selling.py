@@ -8,6 +8,8 @@ from typing import Any
 
 from litestar import get, post
 
+from florin.cards.state_changes import has_activated
+from florin.kit.postgres.database import Database
 from florin.web.formats import minor_units
 from florin.web.internal_api import ApiClient, ApiProblem
 from florin.web.pages import PAGE, PageResponse, PageView
@@ -24,7 +26,7 @@ async def sell_page(view: PageView, visitor: Visitor) -> PageResponse:
 
 
 @post("/till/sell", status_code=200, **PAGE)
-async def sell(view: PageView, visitor: Visitor) -> PageResponse:
+async def sell(view: PageView, visitor: Visitor, db: Database) -> PageResponse:
     """Issue a card and show its code once, or activate the one whose code was scanned."""
     api = view.api(visitor)
     form = await view.form()
@@ -32,7 +34,7 @@ async def sell(view: PageView, visitor: Visitor) -> PageResponse:
     key = form.text("key")
     try:
         if typed["how"] == "plastic":
-            return await _activate(view, api, typed["code"], key)
+            return await _activate(view, visitor, db, typed["code"], key)
         program = await api.get(f"/programs/{_id(typed['program'])}")
         amount = minor_units(typed["amount"], program["currency"])
         if not amount:
@@ -57,15 +59,18 @@ def _new_card(typed: dict[str, str], program: str, amount: int) -> dict[str, Any
     return body
 
 
-async def _activate(view: PageView, api: ApiClient, code: str, key: str) -> PageResponse:
-    """A card that is active already is shown as it is: it was sold before, or a moment ago."""
+async def _activate(
+    view: PageView, visitor: Visitor, db: Database, code: str, key: str
+) -> PageResponse:
+    """A card that another sale activated is no success. The card's state cannot say which sale it
+    was: the browser repeats the form to show its page, and so does a reload.
+    """
+    api = view.api(visitor)
     found = await api.post("/cards/lookup", {"code": code})
-    was = found["state"]
     card = await api.post(f"/cards/{found['id']}/activate", key=key)
+    sold = await has_activated(db, visitor.caller.merchant, key)
     program = await api.get(f"/programs/{card['program']}")
-    return await _show_sold(
-        view, api, card, program, how="plastic" if was == "pending" else "before"
-    )
+    return await _show_sold(view, api, card, program, how="plastic" if sold else "before")
 
 
 def _errors(refused: ApiProblem, how: str) -> dict[str, str]:
