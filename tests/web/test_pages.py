@@ -12,7 +12,7 @@ from babel.messages.pofile import read_po
 
 from florin.kit.http.static_files import static_url
 from florin.web.languages import choose_language, language_codes
-from florin.web.pages import local_path
+from florin.web.local_paths import local_path
 from tests.support.instance import NO_TLS, Instance
 from tests.support.page_client import SAME_ORIGIN
 

@@ -7,6 +7,7 @@ from florin.kit.errors import InvalidRequest
 from florin.kit.http.litestar_adapter import AnyRequest
 
 FIELDS_MAX = 64
+_SECRET = ("password", "secret")  # in names of fields
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -33,18 +34,29 @@ class PageForm:
     def ticked(self, name: str) -> bool:
         return name in self._fields
 
+    def repeatable(self) -> list[tuple[str, str]]:
+        """Its fields, to be sent again from another page; none if one of them is a secret."""
+        if any(part in name for name in self._fields for part in _SECRET):
+            return []
+        return [(name, value) for name, values in self._fields.items() for value in values]
+
     def whole(self, name: str) -> int | None:
         """A whole number, as a person types it; None if it is not one."""
         digits = self.text(name).replace(",", "").replace(".", "").replace(" ", "")
         return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 16 else None  # noqa: PLR2004 -- more than any count
 
 
+def is_form(request: AnyRequest) -> bool:
+    """Whether it was sent by a form without files."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == _FORM
+
+
 async def read_form(request: AnyRequest) -> PageForm:
     """Read a form. Raises InvalidRequest for another media type, too many fields, or text that is
     not UTF-8 or contains U+0000.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != _FORM:
+    if not is_form(request):
         raise InvalidRequest(f"Content-Type must be {_FORM}", param="Content-Type")
     body = await request.body()
     try:

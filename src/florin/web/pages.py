@@ -14,7 +14,7 @@ what was typed, or leads on by `view.go` (303), so that a reload repeats nothing
 import secrets
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from litestar import Response
 
@@ -85,7 +85,11 @@ class PageView:
 
     async def form(self) -> PageForm:
         """Raises InvalidRequest."""
-        return await read_form(self.request)
+        kept: PageForm | None = self.scope.get("page_form")
+        if kept is None:
+            # Kept for the page of an error, too.
+            kept = self.scope["page_form"] = await read_form(self.request)
+        return kept
 
     def new_key(self) -> str:
         """An idempotency key for a form: a second press of its button changes nothing more."""
@@ -160,13 +164,3 @@ class PageView:
             media_type=HTML,
             headers={"location": f"{path}?{given}" if given else path},
         )
-
-
-def local_path(text: str, default: str) -> str:
-    """A path of this origin to lead on to; the default for anything else (open redirects)."""
-    if len(text) > 512 or not text.startswith("/") or text.startswith(("//", "/\\")):  # noqa: PLR2004 -- longer than any page's
-        return default
-    if any(ord(each) <= 32 or each in '\\"<>' for each in text):  # noqa: PLR2004 -- control characters
-        return default
-    parts = urlsplit(text)
-    return default if parts.scheme or parts.netloc else text

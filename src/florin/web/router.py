@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from litestar import Response, Router
 from litestar.di import Provide
@@ -11,9 +11,11 @@ from florin.kit.http.asgi import asgi_scope
 from florin.kit.http.litestar_adapter import AnyRequest
 from florin.web.environment import POLICY, render_template
 from florin.web.error_pages import render_problem
+from florin.web.forms import is_form
 from florin.web.internal_api import ApiProblem, InternalApi
 from florin.web.languages import choose_language
-from florin.web.pages import PageResponse, PageView, local_path
+from florin.web.local_paths import local_path, referring_page
+from florin.web.pages import PageResponse, PageView
 from florin.web.public_pages import HTML, PublicPages
 from florin.web.visitors import SignInNeeded, Visitor
 
@@ -31,15 +33,20 @@ def pages_router(handlers: Sequence[Any]) -> Router:
         path="/",
         route_handlers=list(handlers),
         dependencies={
-            "view": Provide(_view, sync_to_thread=False),
+            "view": Provide(_view),
             "visitor": Provide(_visitor, sync_to_thread=False),
         },
         exception_handlers={SignInNeeded: _ask_to_sign_in, ApiProblem: _show_api_problem},
     )
 
 
-def _view(request: AnyRequest, internal_api: InternalApi, public_pages: PublicPages) -> PageView:
-    return PageView(request, internal_api, public_pages)
+async def _view(
+    request: AnyRequest, internal_api: InternalApi, public_pages: PublicPages
+) -> PageView:
+    view = PageView(request, internal_api, public_pages)
+    if request.method == "POST" and is_form(request):
+        await view.form()  # so that the page of an early error has it
+    return view
 
 
 def _visitor(request: AnyRequest) -> Visitor:
@@ -78,7 +85,7 @@ def _show_api_problem(request: AnyRequest, error: Exception) -> PageResponse:
 
 def _lead(request: AnyRequest, path: str) -> PageResponse:
     """To a page that leads back here: for a form, to the page that has it."""
-    back = _here(request) if request.method == "GET" else _referring_page(request)
+    back = _here(request) if request.method == "GET" else referring_page(asgi_scope(request))
     target = f"{path}?next={quote(back)}" if back != "/" else path
     return Response(b"", status_code=303, media_type=HTML, headers={"location": target})
 
@@ -86,12 +93,3 @@ def _lead(request: AnyRequest, path: str) -> PageResponse:
 def _here(request: AnyRequest) -> str:
     query = request.url.query
     return local_path(f"{request.url.path}?{query}" if query else request.url.path, "/")
-
-
-def _referring_page(request: AnyRequest) -> str:
-    referrer = urlsplit(request.headers.get("referer", ""))
-    if referrer.netloc != request.headers.get("host", ""):
-        return "/"
-    return local_path(
-        f"{referrer.path}?{referrer.query}" if referrer.query else referrer.path or "/", "/"
-    )

@@ -13,7 +13,8 @@ from florin.identity.sessions import SignedIn
 from florin.kit.errors import InvalidRequest, RateLimited, Unauthenticated
 from florin.kit.settings import Settings
 from florin.web.internal_api import ApiProblem
-from florin.web.pages import PAGE, PageResponse, PageView, local_path
+from florin.web.local_paths import local_path
+from florin.web.pages import PAGE, PageResponse, PageView
 from florin.web.sign_in_cookie import CookieTokens, SecondStep
 from florin.web.visitors import Visitor, Visitors
 

@@ -105,7 +105,9 @@ async def start_import(view: PageView, visitor: Visitor) -> PageResponse:
 async def job_page(view: PageView, visitor: Visitor, job: str) -> PageResponse:
     frame = await open_frame(view, visitor)
     found = await frame.api.get(f"/jobs/{job}")
-    return frame.show("console/job.html", job=found)
+    program = await frame.api.get(f"/programs/{found['program']}") if found["program"] else None
+    currency = frame.currency if program is None else program["currency"]
+    return frame.show("console/job.html", job=found, currency=currency)
 
 
 @post("/console/jobs/{job:str}/codes", status_code=200, **PAGE)
