@@ -183,6 +183,13 @@ PAGES = (
         f"{SALE}::test_two_tills_at_once_sell_a_plastic_card_once",
     ),
     _(
+        "a part that was typed gives everything back",
+        "src/florin/web/till/undoing.py",
+        'if typed or form.text("how") == "part":',
+        'if form.text("how") == "part":',
+        "tests/web/test_till.py::test_what_was_typed_to_give_back_is_a_part",
+    ),
+    _(
         "a roll-forward leaves out what was taken back",
         "src/florin/reports/activity.py",
         "unnest(enum_range(null::florin.transfer_kind)) k",

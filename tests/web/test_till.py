@@ -169,3 +169,53 @@ async def test_refusals_say_what_to_do(
         assert "Do not keep it" in stopped.text
         # A code is in no address that the till leads to.
         assert whole["code"] not in str(stopped.url)
+
+
+async def test_what_was_typed_to_give_back_is_a_part(
+    api: Instance, http: httpx.AsyncClient, boss: SignedInMember
+) -> None:
+    card = await make_card(http, boss, 5000)
+    async with page_client(api) as browser:
+        await sign_in(browser, boss.email)
+        form = {**await open_amount(browser, card["code"]), "amount": "20", "take": "asked"}
+        place = (await browser.post("/till/take", data=form)).headers["location"]
+        redemption = re.search(r"red_\w+", place)
+        assert redemption is not None
+        path = f"/till/undo/{redemption[0]}"
+        page = await browser.get(path)
+        assert chosen(page.text) == "all"
+        # "All of it" is chosen until a person chooses something else.
+        for how, amount, status in (
+            ("part", "a few", 422),
+            ("part", "", 422),
+            ("all", "a few", 422),
+            ("part", "99", 402),
+        ):
+            undo = {**hidden_fields(page.text), "how": how, "amount": amount}
+            page = await browser.post(path, data=undo)
+            assert page.status_code == status, (how, amount)
+            assert chosen(page.text) == "part"
+            assert in_field(page.text, "amount") == amount
+        undo = {**hidden_fields(page.text), "how": "all", "amount": "2.50"}
+        assert (await browser.post(path, data=undo)).status_code == 303
+        assert await available(http, boss, card) == 3250
+        undo = {**hidden_fields((await browser.get(path)).text), "how": "all", "amount": ""}
+        assert (await browser.post(path, data=undo)).status_code == 303
+        assert await available(http, boss, card) == 5000
+
+
+def chosen(html: str) -> str:
+    [value] = re.findall(r'name="how" value="(\w+)" checked', html)
+    return value
+
+
+def in_field(html: str, name: str) -> str:
+    """What stands in a field that a person can see."""
+    [tag] = re.findall(rf'<input class="in[^>]* name="{name}"[^>]*>', html)
+    value = re.search(r'value="([^"]*)"', tag)
+    return value[1] if value else ""
+
+
+async def available(http: httpx.AsyncClient, boss: SignedInMember, card: Json) -> int:
+    found = await http.get(f"/cards/{card['id']}", headers=boss.headers)
+    return found.json()["available"]

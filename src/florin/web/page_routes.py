@@ -28,7 +28,7 @@ from florin.web.customer import card as card_page
 from florin.web.customer import order as order_page
 from florin.web.router import pages_router
 from florin.web.till import location as till_location
-from florin.web.till import selling, taking
+from florin.web.till import selling, taking, undoing
 
 PUBLIC = "public"  # no credentials required
 ANYONE = "anyone"  # any valid credentials
@@ -39,6 +39,7 @@ pages = pages_router(
         *sign_in_pages.handlers,
         *account.handlers,
         *taking.handlers,
+        *undoing.handlers,
         *till_location.handlers,
         *selling.handlers,
         *overview.handlers,

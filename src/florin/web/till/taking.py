@@ -1,4 +1,4 @@
-"""Taking: take money from a card at the counter, undo it, and see the shift.
+"""Taking: take money from a card at the counter, and see the shift.
 
 The form of each change has its idempotency key. When the outcome is not known, the page keeps the
 form and sends it again with the same key: the answer is then that of the first request, whether it
@@ -98,32 +98,6 @@ async def taken_page(
     )
 
 
-@get("/till/undo/{redemption:str}", **PAGE)
-async def undo_page(view: PageView, visitor: Visitor, redemption: str) -> PageResponse:
-    return await _show_undo(view, view.api(visitor), redemption, error="")
-
-
-@post("/till/undo/{redemption:str}", status_code=200, **PAGE)
-async def undo(view: PageView, visitor: Visitor, redemption: str) -> PageResponse:
-    form = await view.form()
-    api = view.api(visitor)
-    body: dict[str, Any] = {"redemption": redemption}
-    if form.text("how") == "part":
-        amount = minor_units(form.text("amount"), form.text("currency"))
-        if not amount:
-            return await _show_undo(view, api, redemption, error="amount")
-        body["amount"] = amount
-    try:
-        await api.post("/refunds", body, key=form.text("key"))
-    except ApiProblem as refused:
-        if refused.code in UNKNOWN:
-            return await show_unknown(view, api, form, f"/till/undo/{redemption}")
-        if refused.status not in {402, 422}:
-            raise
-        return await _show_undo(view, api, redemption, error=refused.code, status=refused.status)
-    return view.go(f"/till/r/{redemption}", done="undone")
-
-
 @get("/till/shift", **PAGE)
 async def shift_page(view: PageView, visitor: Visitor, db: Database) -> PageResponse:
     api = view.api(visitor)
@@ -208,35 +182,9 @@ async def _show_refusal(
     )
 
 
-async def _show_undo(
-    view: PageView, api: ApiClient, redemption: str, *, error: str, status: int = 422
-) -> PageResponse:
-    me = await read_me(view, api)
-    found = await api.get(f"/redemptions/{redemption}")
-    card = await api.get(f"/cards/{found['card']}")
-    return view.show(
-        "till/undo.html",
-        status=status if error else 200,
-        me=me,
-        r=found,
-        card=card,
-        error=error,
-        key=view.new_key(),
-    )
-
-
 async def _shift(db: Database, visitor: Visitor, limit: int) -> Shift:
     caller = visitor.caller
     return await read_shift(db, caller.merchant, caller.actor, limit=limit)
 
 
-handlers = [
-    till_page,
-    begin_anew,
-    find_card,
-    take,
-    taken_page,
-    undo_page,
-    undo,
-    shift_page,
-]
+handlers = [till_page, begin_anew, find_card, take, taken_page, shift_page]
