@@ -171,6 +171,28 @@ async def test_refusals_say_what_to_do(
         assert whole["code"] not in str(stopped.url)
 
 
+async def test_the_same_card_again_keeps_what_was_typed(
+    api: Instance, http: httpx.AsyncClient, boss: SignedInMember
+) -> None:
+    whole = await make_card(http, boss, 2000, partial_redemption=False)
+    async with page_client(api) as browser:
+        await sign_in(browser, boss.email)
+        looked_up = {"code": whole["code"], "due": "a few", "reference": "R-1"}
+        page = await browser.post("/till/card", data=looked_up)
+        assert in_field(page.text, "amount") == "a few"
+        form = {**hidden_fields(page.text), "amount": "a lot", "take": "asked"}
+        page = await browser.post("/till/take", data=form)
+        assert page.status_code == 422
+        assert in_field(page.text, "amount") == "a lot"
+        form = {**hidden_fields(page.text), "amount": "12.5", "take": "asked"}
+        refused = await browser.post("/till/take", data=form)
+        assert refused.status_code == 402
+        again = hidden_fields(refused.text)
+        assert (again["due"], again["reference"]) == ("12.5", "R-1")
+        page = await browser.post("/till/card", data=again)
+        assert in_field(page.text, "amount") == "12.50"
+
+
 async def test_what_was_typed_to_give_back_is_a_part(
     api: Instance, http: httpx.AsyncClient, boss: SignedInMember
 ) -> None:

@@ -57,7 +57,7 @@ async def take(view: PageView, visitor: Visitor) -> PageResponse:
     currency = form.text("currency")
     asked = form.whole("has") if form.text("take") == "all" else None
     asked = asked or minor_units(form.text("amount"), currency)
-    typed = {name: form.text(name) for name in TYPED}
+    typed = _typed(form)
     if not asked:
         card = await api.post("/cards/lookup", {"code": typed["code"]})
         return await _show_amount(
@@ -178,8 +178,13 @@ async def _show_refusal(
         available=refused.problem.get("available"),
         asked=asked,
         currency=currency,
-        typed={name: form.text(name) for name in TYPED},
+        typed=_typed(form),
     )
+
+
+def _typed(form: PageForm) -> dict[str, str]:
+    """What was typed, as the form that looks a card up names it."""
+    return {name: form.text(name) for name in TYPED} | {"due": form.text("amount")}
 
 
 async def _shift(db: Database, visitor: Visitor, limit: int) -> Shift:
