@@ -5,6 +5,7 @@ servers that speak the protocols of Stripe and PayPal.
 import re
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -198,6 +199,10 @@ async def test_a_secret_is_asked_for_only_after_a_recent_proof(
         )
         shown = await late.get(here)
         assert "prove again who you are" in shown.text
+        for path in ("/console/members", "/console/keys", "/console/settings"):
+            assert (
+                f'href="/sign-in/again?next={quote(path, safe="")}"' in (await late.get(path)).text
+            )
         assert not re.findall(r'action="/console/gateways[^"]*"', shown.text)
         for action in ("test", "renew", "off", "on"):
             forced = await late.post(f"{here}/{action}", data={"webhook_secret": HOOK_SECRET})

@@ -11,13 +11,14 @@ from florin.web.visitors import Visitor
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsoleFrame:
     """One request for a page of the console. `me`: the answer of GET /auth/me; `clock`: of a test
-    merchant, the answer of GET /test-clock.
+    merchant, the answer of GET /test-clock; `fresh`: whether the person has just proved who it is.
     """
 
     view: PageView
     api: ApiClient
     me: dict[str, Any]
     clock: dict[str, Any] | None = None
+    fresh: bool = True
 
     @property
     def currency(self) -> str:
@@ -27,7 +28,9 @@ class ConsoleFrame:
         return scope in self.me["scopes"]
 
     def show(self, template: str, *, status: int = 200, **context: Any) -> PageResponse:
-        return self.view.show(template, status=status, me=self.me, clock=self.clock, **context)
+        return self.view.show(
+            template, status=status, me=self.me, clock=self.clock, fresh=self.fresh, **context
+        )
 
 
 async def open_frame(view: PageView, visitor: Visitor) -> ConsoleFrame:
@@ -35,4 +38,4 @@ async def open_frame(view: PageView, visitor: Visitor) -> ConsoleFrame:
     me = await api.get("/auth/me")
     view.in_zone(me["merchant"]["timezone"])
     clock = await api.get("/test-clock") if me["merchant"]["test"] else None
-    return ConsoleFrame(view=view, api=api, me=me, clock=clock)
+    return ConsoleFrame(view=view, api=api, me=me, clock=clock, fresh=visitor.caller.fresh)

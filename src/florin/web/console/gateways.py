@@ -69,7 +69,7 @@ async def connect_gateway_form(view: PageView, visitor: Visitor) -> PageResponse
 async def gateway_page(
     view: PageView, visitor: Visitor, settings: Settings, gateway: str
 ) -> PageResponse:
-    return await _show_gateway(await open_frame(view, visitor), visitor, settings, gateway)
+    return await _show_gateway(await open_frame(view, visitor), settings, gateway)
 
 
 @post("/console/gateways/{gateway:str}/{action:str}", status_code=200, **PAGE)
@@ -85,12 +85,12 @@ async def change_gateway_form(
     try:
         if action == "test":  # its answer is in this page alone
             check = await frame.api.post(f"{path}/test")
-            return await _show_gateway(frame, visitor, settings, gateway, check=check)
+            return await _show_gateway(frame, settings, gateway, check=check)
         if action == "renew":
             given = _typed_secrets(form, found["provider"])
             if not given:
                 nothing = {"": view.word("Type what is new. What you leave empty stays.")}
-                return await _show_gateway(frame, visitor, settings, gateway, errors=nothing)
+                return await _show_gateway(frame, settings, gateway, errors=nothing)
             await frame.api.patch(path, given)
         elif action == "on":
             await frame.api.patch(path, {"state": "on"})
@@ -100,7 +100,7 @@ async def change_gateway_form(
             raise NotFound
     except ApiProblem as refused:
         errors = _explain_secrets(view, _blamed_gateway(refused), given, real=found["live"])
-        return await _show_gateway(frame, visitor, settings, gateway, errors=errors)
+        return await _show_gateway(frame, settings, gateway, errors=errors)
     return view.go(f"/console/gateways/{gateway}", done=action)
 
 
@@ -160,7 +160,6 @@ def _show_form(
 
 async def _show_gateway(
     frame: ConsoleFrame,
-    visitor: Visitor,
     settings: Settings,
     gateway: str,
     *,
@@ -174,7 +173,6 @@ async def _show_gateway(
         gateway=found,
         hook=f"{settings.page_origin}{found['webhook_path']}",
         events=HOOK_EVENTS[found["provider"]],
-        fresh=visitor.caller.fresh,
         errors=errors or {},
         check=check,
     )
