@@ -2,14 +2,17 @@
 
 import asyncio
 import re
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from florin.kit.postgres.database import Database
+from florin.web.till.taking import shift_page, till_page
 from tests.conftest import Urls
-from tests.support.instance import Instance, instance
+from tests.support.instance import Instance, Shop, instance
 from tests.support.members import SignedInMember, client_of, member, register
 from tests.support.page_client import hidden_fields, page_client, sign_in
 from tests.support.tcp_gate import Gate, gate
@@ -142,6 +145,54 @@ async def test_the_shift_equals_the_ledger(
     )
     mine = [each["amount"] for each in entries.json()["data"] if each["actor"] == cashier.id]
     assert -sum(mine) == 1475
+
+
+async def test_the_till_reads_no_totals_of_the_day(shop: Shop, database: Database) -> None:
+    """It is opened for each customer; the page of the shift shows them."""
+    for page, reads_totals in ((till_page, False), (shift_page, True)):
+        statements: list[str] = []
+        handler: Any = page
+        visitor = SimpleNamespace(caller=SimpleNamespace(merchant=shop.merchant, actor="usr_x"))
+        await handler.fn(_View(), visitor, _Recorded(database, statements))
+        assert len(statements) > 1
+        assert any("sum(" in each for each in statements) == reads_totals
+
+
+class _Recorded:
+    """A database that keeps the statements it was asked."""
+
+    def __init__(self, database: Database, statements: list[str]) -> None:
+        self._database = database
+        self._statements = statements
+
+    async def all(self, sql: str, *args: object) -> Any:
+        self._statements.append(sql)
+        return await self._database.all(sql, *args)
+
+    async def one(self, sql: str, *args: object) -> Any:
+        self._statements.append(sql)
+        return await self._database.one(sql, *args)
+
+
+class _View:
+    """What the handler of a page needs of its view and of the API."""
+
+    request = SimpleNamespace(headers=dict[str, str]())
+
+    def api(self, visitor: Any) -> "_View":
+        del visitor
+        return self
+
+    async def get(self, path: str) -> Json:
+        assert path == "/auth/me"
+        return {"merchant": {"timezone": "UTC"}}
+
+    def in_zone(self, zone: str) -> None:
+        assert zone == "UTC"
+
+    def show(self, template: str, **facts: Any) -> str:
+        del facts
+        return template
 
 
 async def test_refusals_say_what_to_do(

@@ -72,29 +72,48 @@ class Shift:
 
 
 async def read_shift(reads: Reader, merchant: UUID, actor: str, *, limit: int) -> Shift:
-    """Read the shift of an actor."""
-    row = await reads.one(_SINCE, merchant)
-    assert row is not None
-    since = row["since"]
-    steps = await reads.all(_STEPS, merchant, actor, since, limit)
-    sums = await reads.all(_TOTALS, merchant, actor, since)
-    by_currency: dict[str, dict[str, tuple[int, int]]] = {}
-    for each in sums:
-        found = by_currency.setdefault(each["currency"], {})
-        found[each["kind"]] = (each["steps"], each["amount"])
+    """Read the shift of an actor. The totals read the whole day of the merchant: see read_steps."""
+    since = await _start_of_day(reads, merchant)
     return Shift(
         since=since,
-        steps=[
-            ShiftStep(transaction=transaction_from_row(each), last4=each["last4"]) for each in steps
-        ],
-        totals=[
-            ShiftTotal(
-                currency=currency,
-                takings=kinds.get("redeem", (0, 0))[0],
-                taken=kinds.get("redeem", (0, 0))[1],
-                givings=kinds.get("refund", (0, 0))[0],
-                given_back=kinds.get("refund", (0, 0))[1],
-            )
-            for currency, kinds in by_currency.items()
-        ],
+        steps=await _steps(reads, merchant, actor, since, limit),
+        totals=await _totals(reads, merchant, actor, since),
     )
+
+
+async def read_steps(reads: Reader, merchant: UUID, actor: str, *, limit: int) -> list[ShiftStep]:
+    """Read the newest steps of the shift of an actor alone: a page that is opened for each customer
+    does not wait for totals.
+    """
+    return await _steps(reads, merchant, actor, await _start_of_day(reads, merchant), limit)
+
+
+async def _start_of_day(reads: Reader, merchant: UUID) -> datetime:
+    row = await reads.one(_SINCE, merchant)
+    assert row is not None
+    since: datetime = row["since"]
+    return since
+
+
+async def _steps(
+    reads: Reader, merchant: UUID, actor: str, since: datetime, limit: int
+) -> list[ShiftStep]:
+    rows = await reads.all(_STEPS, merchant, actor, since, limit)
+    return [ShiftStep(transaction=transaction_from_row(each), last4=each["last4"]) for each in rows]
+
+
+async def _totals(reads: Reader, merchant: UUID, actor: str, since: datetime) -> list[ShiftTotal]:
+    by_currency: dict[str, dict[str, tuple[int, int]]] = {}
+    for each in await reads.all(_TOTALS, merchant, actor, since):
+        found = by_currency.setdefault(each["currency"], {})
+        found[each["kind"]] = (each["steps"], each["amount"])
+    return [
+        ShiftTotal(
+            currency=currency,
+            takings=kinds.get("redeem", (0, 0))[0],
+            taken=kinds.get("redeem", (0, 0))[1],
+            givings=kinds.get("refund", (0, 0))[0],
+            given_back=kinds.get("refund", (0, 0))[1],
+        )
+        for currency, kinds in by_currency.items()
+    ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from litestar import get, post
 
-from florin.cards.transactions.shift import SHOWN_MAX, Shift, read_shift
+from florin.cards.transactions.shift import SHOWN_MAX, read_shift, read_steps
 from florin.kit.postgres.database import Database
 from florin.web.formats import minor_units
 from florin.web.forms import PageForm
@@ -102,7 +102,8 @@ async def taken_page(
 async def shift_page(view: PageView, visitor: Visitor, db: Database) -> PageResponse:
     api = view.api(visitor)
     me = await read_me(view, api)
-    shift = await _shift(db, visitor, SHOWN_MAX)
+    caller = visitor.caller
+    shift = await read_shift(db, caller.merchant, caller.actor, limit=SHOWN_MAX)
     return view.show("till/shift.html", me=me, shift=shift)
 
 
@@ -116,13 +117,14 @@ async def _show_till(
 ) -> PageResponse:
     api = view.api(visitor)
     me = await read_me(view, api)
-    shift = await _shift(db, visitor, _RECENT)
+    caller = visitor.caller
+    steps = await read_steps(db, caller.merchant, caller.actor, limit=_RECENT)
     return view.show(
         "till/till.html",
         status=refused.status if refused is not None else 200,
         camera=True,
         me=me,
-        shift=shift,
+        steps=steps,
         typed=typed,
         location=read_location(view),
         error=refused.code if refused is not None else "",
@@ -185,11 +187,6 @@ async def _show_refusal(
 def _typed(form: PageForm) -> dict[str, str]:
     """What was typed, as the form that looks a card up names it."""
     return {name: form.text(name) for name in TYPED} | {"due": form.text("amount")}
-
-
-async def _shift(db: Database, visitor: Visitor, limit: int) -> Shift:
-    caller = visitor.caller
-    return await read_shift(db, caller.merchant, caller.actor, limit=limit)
 
 
 handlers = [till_page, begin_anew, find_card, take, taken_page, shift_page]
