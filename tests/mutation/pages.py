@@ -79,7 +79,7 @@ PAGES = (
     ),
     _(
         "a page leads on to another origin",
-        VIEW,
+        "src/florin/web/local_paths.py",
         'text.startswith(("//", "/\\\\"))',
         'text.startswith("never")',
         f"{OVER_HTTP}::test_no_page_leads_on_to_another_origin",
