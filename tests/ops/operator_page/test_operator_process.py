@@ -58,7 +58,7 @@ def test_the_document_holds_that_of_status_and_every_source_is_fresh(
     }
     assert {q["name"] for q in state["queues"]} == {q["name"] for q in status["queues"]}
     assert state["summary"]["sentence"] == "All systems operational."
-    assert shown_part(state, "worker-1")["queue"] == "0/5"
+    assert shown_part(state, "worker-1")["queue"] == "0/37"
 
 
 def test_requests_are_counted(page_fleet: PageFleet) -> None:

@@ -83,7 +83,9 @@ async def test_a_fixed_number_works_is_healed_scaled_and_stopped_in_order(
         shown = document(run_cli(fleet, "status", "--json"))
         workers = {part["name"]: part for part in shown["parts"] if part["role"] == "worker"}
         assert set(workers) == {"worker-1", "worker-2"}
-        assert workers["worker-2"]["queue"].endswith("/5")
+        assert workers["worker-2"]["queue"].endswith(
+            "/8"
+        )  # five shared slots and three of one queue
         assert workers["worker-2"]["state"] == "ready"
         assert {queue["name"] for queue in shown["queues"]} >= {"toys", "poison", "few"}
         assert {"waiting", "active", "delayed", "dead", "oldest_s"} <= set(shown["queues"][0])
