@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -271,5 +272,6 @@ async def test_every_event_arrives_although_workers_are_killed_and_receivers_fai
     assert receiver.invalid == []
     assert second.poll() is None
     accepted = receiver.ids()
-    # An attempt whose outcome was lost with its worker is repeated under its id.
-    assert len(accepted) - len(set(accepted)) <= 24
+    # An attempt whose outcome was lost with its worker is repeated under its id, once for each
+    # worker; how many are not written yet depends on how busy the database is.
+    assert max(Counter(accepted).values()) <= 2
