@@ -41,8 +41,8 @@ ARGUMENTS = (
     *(*FAST, *(f"--ignore={path}" for path in OTHERS), f"--deselect={_REFUSED}"),
     *("--only-embedded", "--operations", "80000", "-n", "2", "--dist", "loadfile"),
 )
-# Tests of 0.1.0 that list all tables; later ones have the marker `schema`.
-_LISTS = {"0.1.0": "not every_key_begins_with_the_merchant"}
+# Tests of 0.1.0 that list all tables or columns; later ones have the marker `schema`.
+_LISTS = {"0.1.0": "not every_key_begins_with_the_merchant and not money_is_counted_in_64_bits"}
 
 
 class PreviousReleaseUnknown(Exception):
