@@ -25,7 +25,8 @@ DISPUTE_MUTATIONS = (
     kept = """, "    kept = ",
       f"{CARDS}::test_a_dispute_that_ends_waits_for_one_that_begins"),
     _("a dispute claims cards that it has not locked", DISPUTE,
-      '    await lock_cards_in(tx, payment["merchant"], locked, payment["id"], actor)\n', "",
+      'free = await lock_cards_in(tx, payment["merchant"], locked, payment["id"], actor)',
+      "free = dict[UUID, int]()",
       f"{CARDS}::test_a_dispute_that_ends_waits_for_one_that_begins"),
     _("a card is locked after others with a later id", DISPUTE,
       "    if not locked.issuperset(", "    if False and not locked.issuperset(",
@@ -55,6 +56,6 @@ DISPUTE_MUTATIONS = (
     _("a dispute forgets value that moved on", FOLLOWING, "LEVELS = 5\n", "LEVELS = 0\n",
       f"{DISPUTES}::test_a_dispute_follows_value_to_another_card"),
     _("another card loses more than came from the disputed one", DISPUTE,
-      "        most = min(left, each.most)\n", "        most = left\n",
+      "most = min(left, each.most, free[each.card])", "most = min(left, free[each.card])",
       f"{CARDS}::test_what_was_spent_is_not_taken_from_another_card"),
 )  # fmt: skip

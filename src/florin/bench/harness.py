@@ -13,6 +13,7 @@ from florin.kit.postgres.short_locks import MigrationFailed
 from florin.ops.releases import version
 from florin.ops.system.console import OperatorError, voice
 
+_CONNECTIONS_MAX = 1_000
 Result = TypeVar("Result")
 
 
@@ -32,6 +33,12 @@ async def run_measurement(work: Coroutine[Any, Any, Result]) -> Result:
         raise OperatorError(f"The benchmark failed: {lines[0]}") from None
     finally:
         voice.clear()
+
+
+def check_connections(count: int) -> None:
+    """Raises OperatorError for a number of connections that no load may have."""
+    if not 1 <= count <= _CONNECTIONS_MAX:
+        raise OperatorError(f"--connections must be from 1 to {_CONNECTIONS_MAX}.")
 
 
 def current_commit() -> str:

@@ -21,12 +21,11 @@ from florin.bench.catalog import (
     WORK,
     BenchmarkConfig,
 )
-from florin.bench.harness import current_commit, run_measurement
+from florin.bench.harness import check_connections, current_commit, run_measurement
 from florin.bench.requests import report
 from florin.ops.system.console import OperatorError
 
 _READS = 2_000
-_CONNECTIONS_MAX = 1_000
 _CLIENTS_MAX = 150  # of pgbench: the server takes 200 connections in all
 
 
@@ -163,8 +162,7 @@ def _check(terms: BenchmarkConfig) -> None:
         raise OperatorError(
             f"{terms.name} takes no --against; --against pgbench is for {', '.join(COMPARED)}."
         )
-    if not 1 <= terms.connections <= _CONNECTIONS_MAX:
-        raise OperatorError(f"--connections must be from 1 to {_CONNECTIONS_MAX}.")
+    check_connections(terms.connections)
     if terms.against is not None and terms.connections > _CLIENTS_MAX:
         raise OperatorError(
             f"--against pgbench takes at most {_CLIENTS_MAX} connections; pass fewer --connections."

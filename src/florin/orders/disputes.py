@@ -99,7 +99,7 @@ async def _block(tx: Tx, payment: Row, dispute: UUID, *, actor: str) -> list[UUI
     another dispute blocked is, as that one may end first.
     """
     merchant = payment["merchant"]
-    own, followed = await _lock_lineage(tx, payment, actor=actor)
+    own, followed, _ = await _lock_lineage(tx, payment, actor=actor)
     cards = sorted({*own, *(each.card for each in followed)})
     blocked = {row["id"] for row in await tx.all(_BLOCKED, merchant, cards)}
     claimed = blocked & await _claimed_in(tx, merchant, dispute, cards)
@@ -118,15 +118,19 @@ async def _claimed_in(tx: Tx, merchant: UUID, dispute: UUID, cards: list[UUID]) 
     return {shown[row["card"]] for row in rows}
 
 
-async def _lock_lineage(tx: Tx, payment: Row, *, actor: str) -> tuple[list[UUID], list[Value]]:
-    """The cards of the order, and those that their value reached, all locked."""
+async def _lock_lineage(
+    tx: Tx, payment: Row, *, actor: str
+) -> tuple[list[UUID], list[Value], dict[UUID, int]]:
+    """The cards of the order, and those that their value reached, all locked, and what could be
+    taken of each.
+    """
     own, followed = await _lineage(tx, payment)
     locked = {*own, *(each.card for each in followed)}
-    await lock_cards_in(tx, payment["merchant"], locked, payment["id"], actor)
+    free = await lock_cards_in(tx, payment["merchant"], locked, payment["id"], actor)
     own, followed = await _lineage(tx, payment)
     if not locked.issuperset(each.card for each in followed):
         raise Overloaded("the value of a disputed card moved on meanwhile; repeat the request")
-    return own, followed
+    return own, followed, free
 
 
 async def _lineage(tx: Tx, payment: Row) -> tuple[list[UUID], list[Value]]:
@@ -195,18 +199,14 @@ async def _bear(
 async def _seize(tx: Tx, payment: Row, withdrawn: int, *, actor: str) -> int:
     """Take what was withdrawn from the cards, as far as it is there; return how much."""
     merchant, left = payment["merchant"], withdrawn
-    own, followed = await _lock_lineage(tx, payment, actor=actor)
+    own, followed, free = await _lock_lineage(tx, payment, actor=actor)
     taken = await claw_back_in(
         tx, merchant, payment["orders"], payment["id"], left, op="seize", actor=actor
     )
     left -= sum(each.amount for each in taken)
-    free = await lock_cards_in(
-        tx, merchant, (each.card for each in followed), payment["id"], actor
-    )  # fmt: skip
     wanted: list[tuple[UUID, int | None]] = []
     for each in followed:
-        most = min(left, each.most)
-        most = min(most, free[each.card])
+        most = min(left, each.most, free[each.card])
         if most > 0:
             left -= most
             wanted.append((each.card, most))

@@ -18,6 +18,7 @@ from florin.orders.events import record_refund
 from florin.orders.payment_mails import send_refund_mail_in
 from florin.payments.gateway import SeenRefund
 from florin.payments.jobs import refund_job
+from florin.payments.payment import DISPUTED
 
 _STATE = "select state from florin.orders where merchant = $1 and id = $2"
 _INSERT = """
@@ -28,16 +29,14 @@ values ($1, $2, $3, 'asked', $4, $5, $6, $7, $8::text::jsonb, $9, $10, $11, $12,
 """
 _COUNT = "update florin.payment set refunded = refunded + $3 where merchant = $1 and id = $2"
 # First a surplus whose refund failed, unless it is disputed: the gateway decides about it then.
-_WITH_MONEY = """
+_WITH_MONEY = f"""
 select p.*, o.paid_by from florin.payment p
 join florin.orders o on o.merchant = p.merchant and o.id = p.orders
 where p.merchant = $1 and p.orders = $2 and p.state = 'paid'
-order by not $3 and p.surplus and p.received > p.refunded and not exists (
-    select from florin.dispute d where d.merchant = p.merchant and d.payment = p.id
-    and d.state in ('open', 'lost')) desc,
+order by not $3 and p.surplus and p.received > p.refunded and not {DISPUTED} desc,
   p.id = o.paid_by desc nulls last, p.received > p.refunded desc, p.id limit 1
 for no key update of p
-"""
+"""  # noqa: S608 -- our own text
 _OF_PAYMENT = """
 select * from florin.payment_refund where merchant = $1 and payment = $2
   and (id = $3 or gateway_ref = $4) for no key update

@@ -83,11 +83,13 @@ class Dispute(msgspec.Struct, kw_only=True):
     resolved_at: datetime | None
 
 
-_PAYMENT = """
-select p.*, exists (select from florin.dispute d where d.merchant = p.merchant and d.payment = p.id
-  and d.state in ('open', 'lost')) as disputed
+# Of a payment p: whether the gateway, not Florin, decides about its money, or has decided.
+DISPUTED = """exists (select from florin.dispute d where d.merchant = p.merchant
+    and d.payment = p.id and d.state in ('open', 'lost'))"""
+_PAYMENT = f"""
+select p.*, {DISPUTED} as disputed
 from florin.payment p where p.merchant = $1
-"""
+"""  # noqa: S608 -- our own text
 # What a gateway needs: see PaymentRow.
 ROWS = """
 select p.merchant, p.id, p.orders, p.provider, p.gateway, p.state, p.currency, p.amount, p.received,

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from florin.kit.errors import Overloaded
 from florin.kit.postgres.database import Database, PoolTimeout, StatementTimeout
+from florin.payments.payment import DISPUTED
 from florin.reports.kept_answers import KeptAnswers
 
 COUNTED_MAX = 1_000  # a count of so many means: so many or more
@@ -25,8 +26,7 @@ select
   (select count(*) from (select from florin.orders o
     where o.merchant = $1 and o.state = 'review' limit {COUNTED_MAX}) x) as reviews,
   (select count(*) from (select p.state, p.received > p.refunded as left_over,
-      exists (select from florin.dispute d where d.merchant = p.merchant and d.payment = p.id
-        and d.state in ('open', 'lost')) as disputed
+      {DISPUTED} as disputed
     from florin.payment p where p.merchant = $1 and p.surplus
     order by p.id desc limit {COUNTED_MAX}) x
     where x.state = 'paid' and x.left_over and not x.disputed) as surplus,

@@ -6,13 +6,12 @@ from importlib import import_module
 import msgspec
 
 from florin.bench.environment.servers import bench_servers
-from florin.bench.harness import current_commit, run_measurement
+from florin.bench.harness import check_connections, current_commit, run_measurement
 from florin.bench.workers import report
 from florin.bench.workers.catalog import BENCHMARKS, WorkerBenchConfig
 from florin.bench.workers.result import WorkerBenchResult
 from florin.ops.system.console import OperatorError
 
-_CONNECTIONS_MAX = 1_000
 _MODULES = {"beside": "interference"}  # where module and benchmark have different names
 
 
@@ -31,8 +30,7 @@ def main(
     """Serve a worker benchmark; return 1 when its result is lost, doubled or unbalanced."""
     if min(jobs, rounds) < 1 or (cards is not None and cards < 1):
         raise OperatorError("--jobs, --cards and --rounds must be 1 or more.")
-    if not 1 <= connections <= _CONNECTIONS_MAX:
-        raise OperatorError(f"--connections must be from 1 to {_CONNECTIONS_MAX}.")
+    check_connections(connections)
     terms = WorkerBenchConfig(
         name=name,
         jobs=jobs,

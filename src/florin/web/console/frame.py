@@ -17,8 +17,8 @@ class ConsoleFrame:
     view: PageView
     api: ApiClient
     me: dict[str, Any]
-    clock: dict[str, Any] | None = None
-    fresh: bool = True
+    clock: dict[str, Any] | None
+    fresh: bool
 
     @property
     def currency(self) -> str:
